@@ -1,0 +1,260 @@
+/**
+ * Every setting of the daemon in one place: key, type, bounds, default, meaning. The YAML reader, the
+ * environment overrides, `config.example.yaml`, docs/configuration.md and the typed `Config` all
+ * derive from this table. Sections stand in pipeline order and are named like the rooms in src/.
+ */
+import { z } from 'zod';
+
+const count = (min: number, max: number) => z.int().min(min).max(max);
+const seconds = (min: number, max: number) => z.number().min(min).max(max);
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+
+const server = z.strictObject({
+  listen_addr: z
+    .string()
+    .regex(
+      /^(\[[0-9a-fA-F:]+\]|[0-9.]+):\d{1,5}$/,
+      'must be ADDRESS:PORT, for example 0.0.0.0:5001',
+    )
+    .default('0.0.0.0:5001')
+    .describe(
+      'UDP address and port of the QUIC endpoint. IPv6 in brackets; port 0 picks a free one.',
+    ),
+  max_connections: count(1, 100_000)
+    .default(1000)
+    .describe(
+      'Connections at once; the next one is refused. Each costs about 120 kB plus its windows.',
+    ),
+  connection_timeout_secs: seconds(1, 86_400)
+    .default(300)
+    .describe('A connection silent for this long is closed. An agent may ask for less.'),
+  max_connections_per_node: count(1, 10_000)
+    .default(8)
+    .describe('Connections at once that present the same first certificate identity.'),
+  handshake_timeout_secs: seconds(0.1, 300)
+    .default(10)
+    .describe('A connection not authenticated by then is dropped.'),
+  max_handshakes: count(1, 100_000)
+    .default(256)
+    .describe('Handshakes in flight; past this, new peers must first prove their address (retry).'),
+  always_retry: z
+    .boolean()
+    .default(false)
+    .describe('Make every new peer prove its address with a retry token: one more round trip.'),
+  max_streams_per_connection: count(1, 1000)
+    .default(16)
+    .describe('Open streams per connection and kind (bidirectional, unidirectional).'),
+  stream_window_bytes: count(16_384, 64 * MIB)
+    .default(MIB)
+    .describe('Unread bytes a peer may have in flight on one stream.'),
+  connection_window_bytes: count(16_384, 256 * MIB)
+    .default(2 * MIB)
+    .describe(
+      'Unread bytes a peer may have in flight in all: the worst case of memory per connection.',
+    ),
+  max_udp_payload_bytes: count(1200, 65_527)
+    .default(1350)
+    .describe(
+      'Largest datagram sent and accepted. 1350 passes everywhere; raise it on jumbo frames.',
+    ),
+  socket_buffer_bytes: count(65_536, 256 * MIB)
+    .default(4 * MIB)
+    .describe('Kernel buffers of the UDP socket, each way; net.core.rmem_max must allow it.'),
+  shutdown_timeout_secs: seconds(1, 3600)
+    .default(30)
+    .describe('After SIGTERM, how long writers may drain before the rest stays in the journal.'),
+});
+
+const security = z.strictObject({
+  tls_cert_path: z
+    .string()
+    .default('/etc/horizon/certs/server.pem')
+    .describe(
+      'Certificate chain of the collector, PEM, leaf first. Reloaded on change and on SIGHUP.',
+    ),
+  tls_key_path: z
+    .string()
+    .default('/etc/horizon/certs/server-key.pem')
+    .describe('Private key of the certificate, PEM.'),
+  tls_ca_path: z
+    .string()
+    .default('/etc/horizon/certs/ca.pem')
+    .describe('Authorities that may have signed agent certificates, PEM, one or more.'),
+  delegates: z
+    .array(z.string().min(1))
+    .max(1000)
+    .default([])
+    .describe('Certificate identities that may send for any node (gateways, replays).'),
+});
+
+const limits = z.strictObject({
+  max_cardinality: count(1, 100_000_000)
+    .default(100_000)
+    .describe('Distinct series at once over all nodes. About 100 bytes each.'),
+  max_cardinality_per_node: count(1, 100_000_000)
+    .default(10_000)
+    .describe('Distinct series at once of one node.'),
+  series_ttl_secs: seconds(1, 31_536_000)
+    .default(86_400)
+    .describe('A series not seen for this long frees its place.'),
+  max_batch_size: count(1, 1_000_000).default(1000).describe('Samples in one batch.'),
+  max_batch_bytes: count(1024, 64 * MIB)
+    .default(MIB)
+    .describe('Bytes of one encoded batch; also what is buffered of one unfinished frame.'),
+  max_labels_per_series: count(0, 1000).default(32).describe('Labels of one series.'),
+  max_name_bytes: count(1, 65_535)
+    .default(256)
+    .describe('Bytes of a metric name, a label key or a unit.'),
+  max_label_value_bytes: count(1, 65_535).default(1024).describe('Bytes of a label value.'),
+  max_timestamp_age_secs: seconds(1, 315_360_000)
+    .default(604_800)
+    .describe('A sample older than this is rejected.'),
+  max_timestamp_ahead_secs: seconds(1, 31_536_000)
+    .default(300)
+    .describe('A sample further in the future than this is rejected.'),
+  backpressure_threshold: count(1, 10_000_000)
+    .default(5000)
+    .describe(
+      'Batches received but not yet durable, over all connections, at which reading stops.',
+    ),
+  backpressure_bytes: count(MIB, 64 * GIB)
+    .default(64 * MIB)
+    .describe('Bytes received but not yet durable at which reading stops.'),
+  node_samples_per_second: z
+    .number()
+    .min(0)
+    .max(1e9)
+    .default(0)
+    .describe('Samples per second of one node, averaged over ten seconds; 0 = no limit.'),
+});
+
+const journal = z.strictObject({
+  dir: z
+    .string()
+    .default('')
+    .describe('Directory of the durable log. Empty: `journal` inside parquet.output_dir.'),
+  max_bytes: count(16 * MIB, 1024 * 1024 * GIB)
+    .default(10 * GIB)
+    .describe('Bytes of batches not yet written by every writer; at this, agents are throttled.'),
+  min_free_bytes: count(0, 1024 * 1024 * GIB)
+    .default(512 * MIB)
+    .describe('Free disk space under which agents are throttled.'),
+});
+
+const influxdb = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).describe('Base URL of a server that speaks /api/v2/write.'),
+  org: z.string().describe('InfluxDB organisation.'),
+  bucket: z.string().describe('InfluxDB bucket.'),
+  token: z
+    .string()
+    .default('')
+    .describe('API token. Write ${NAME} to take it from the environment.'),
+  timeout_secs: seconds(0.1, 600).default(10).describe('Time for one write request.'),
+  max_batch_bytes: count(1024, 64 * MIB)
+    .default(4 * MIB)
+    .describe('Line protocol bytes in one write request, before compression.'),
+  gzip: z.boolean().default(true).describe('Compress write requests.'),
+  measurement_gpu: z
+    .string()
+    .min(1)
+    .default('gpu')
+    .describe('Measurement of series that name a GPU.'),
+  measurement_node: z.string().min(1).default('node').describe('Measurement of all other series.'),
+  tag_labels: z
+    .array(z.string().min(1))
+    .max(100)
+    .default([
+      'gpu_uuid',
+      'gpu_index',
+      'gpu_model',
+      'gpu_instance_id',
+      'gpu_instance_profile',
+      'pci_bus_id',
+      'link',
+      'interface',
+      'device',
+      'mountpoint',
+      'cpu',
+      'cluster',
+    ])
+    .describe('Labels written as tags, beside node_id. All others become string fields.'),
+});
+
+const parquet = z.strictObject({
+  enabled: z.boolean().default(true).describe('false: no warehouse is written.'),
+  output_dir: z
+    .string()
+    .min(1)
+    .default('/var/lib/horizon/telemetry')
+    .describe('Root of the warehouse; files appear under `metrics/date=…/hour=…/`.'),
+  rotation_interval_secs: seconds(1, 86_400)
+    .default(3600)
+    .describe('How long rows may wait before their files are finished and visible.'),
+  compression: z
+    .enum(['snappy', 'gzip', 'uncompressed'])
+    .default('snappy')
+    .describe('Codec of column chunks.'),
+  encoder: z
+    .enum(['hyparquet', 'parquetjs'])
+    .default('hyparquet')
+    .describe('Library that encodes the files; hyparquet is faster and smaller.'),
+  max_file_bytes: count(64 * 1024, 64 * GIB)
+    .default(256 * MIB)
+    .describe('Files are finished early once one of them holds about this much.'),
+  row_group_rows: count(1000, 10_000_000)
+    .default(500_000)
+    .describe('Rows in one row group; about 32 bytes of memory each while it fills.'),
+  retention_days: z
+    .number()
+    .min(0)
+    .max(36_500)
+    .default(0)
+    .describe('Hours older than this are removed, whole files only; 0 = keep for ever.'),
+  retention_bytes: count(0, 1024 * 1024 * GIB)
+    .default(0)
+    .describe('Oldest hours are removed while the warehouse is larger than this; 0 = no limit.'),
+});
+
+const observability = z.strictObject({
+  metrics_port: count(0, 65_535)
+    .default(9091)
+    .describe('TCP port of /metrics, /healthz and /readyz; 0 picks a free one.'),
+  metrics_addr: z.string().min(1).default('0.0.0.0').describe('Address that port is bound to.'),
+  log_level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
+    .default('info')
+    .describe('Least severe message that is logged.'),
+  log_format: z
+    .enum(['auto', 'json', 'pretty'])
+    .default('auto')
+    .describe('auto: pretty on a terminal, JSON otherwise.'),
+  max_writer_lag_secs: seconds(1, 86_400)
+    .default(120)
+    .describe('Not ready once a writer has made no progress on waiting data for this long.'),
+});
+
+export const configSchema = z.strictObject({
+  collector_id: z
+    .string()
+    .regex(/^[A-Za-z0-9._]{1,64}$/, 'must be 1 to 64 letters, digits, dots or underscores')
+    .default('collector')
+    .describe('Name of this collector, in Hello messages and Parquet file names.'),
+  server: server.prefault({}),
+  security: security.prefault({}),
+  limits: limits.prefault({}),
+  journal: journal.prefault({}),
+  influxdb: influxdb.optional(),
+  parquet: parquet.prefault({}),
+  observability: observability.prefault({}),
+});
+
+/** The whole configuration, defaults filled in; field names are those of the YAML file. */
+export type Config = Readonly<z.infer<typeof configSchema>>;
+export type ServerConfig = Config['server'];
+export type SecurityConfig = Config['security'];
+export type LimitsConfig = Config['limits'];
+export type JournalConfig = Config['journal'];
+export type InfluxConfig = NonNullable<Config['influxdb']>;
+export type ParquetConfig = Config['parquet'];
+export type ObservabilityConfig = Config['observability'];

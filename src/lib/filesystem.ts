@@ -1,0 +1,79 @@
+/**
+ * The seam to files that must survive: what the warehouse and the dead letters do to a disk, as one
+ * small interface with a faulty twin in the tests. Synchronous: its users live in worker threads.
+ */
+import fs from 'node:fs';
+
+export interface WritableFile {
+  /** Appends all of `bytes` or throws. */
+  write(bytes: Uint8Array): void;
+  /** Returns once what was written is on disk. */
+  sync(): void;
+  close(): void;
+}
+
+export interface DirectoryEntry {
+  readonly name: string;
+  readonly isDirectory: boolean;
+}
+
+export interface FileSystem {
+  /** Creates the file or, with `append`, continues it. */
+  openForWriting(path: string, options?: { append?: boolean }): WritableFile;
+  readFile(path: string): Buffer;
+  fileBytes(path: string): number;
+  /** Atomic within a file system. */
+  rename(from: string, to: string): void;
+  /** Makes created, renamed and removed names durable. */
+  syncDirectory(path: string): void;
+  makeDirectory(path: string): void;
+  /** Sorted by name; [] where the directory does not exist. */
+  list(path: string): DirectoryEntry[];
+  /** Removes a file or a whole directory; nothing happens where there is none. */
+  remove(path: string): void;
+  exists(path: string): boolean;
+  /** Bytes that an unprivileged user may still write on the file system of `path`. */
+  freeBytes(path: string): number;
+}
+
+export const nodeFileSystem: FileSystem = {
+  openForWriting(path, options) {
+    const fd = fs.openSync(path, options?.append === true ? 'a' : 'w', 0o640);
+    return {
+      write(bytes) {
+        for (let offset = 0; offset < bytes.length; ) {
+          offset += fs.writeSync(fd, bytes, offset, bytes.length - offset);
+        }
+      },
+      sync: () => fs.fsyncSync(fd),
+      close: () => fs.closeSync(fd),
+    };
+  },
+  readFile: (path) => fs.readFileSync(path),
+  fileBytes: (path) => fs.statSync(path).size,
+  rename: (from, to) => fs.renameSync(from, to),
+  syncDirectory(path) {
+    const fd = fs.openSync(path, 'r');
+    try {
+      fs.fsyncSync(fd);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
+  makeDirectory(path) {
+    fs.mkdirSync(path, { recursive: true, mode: 0o750 });
+  },
+  list(path) {
+    if (!fs.existsSync(path)) return [];
+    return fs
+      .readdirSync(path, { withFileTypes: true })
+      .map((entry) => ({ name: entry.name, isDirectory: entry.isDirectory() }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  },
+  remove: (path) => fs.rmSync(path, { recursive: true, force: true }),
+  exists: (path) => fs.existsSync(path),
+  freeBytes(path) {
+    const { bavail, bsize } = fs.statfsSync(path);
+    return bavail * bsize;
+  },
+};

@@ -1,0 +1,124 @@
+/**
+ * What the collector and the agent need of a QUIC stack, and nothing else. The implementation over
+ * quiche lives beside this file; another stack can take its place by implementing `QuicEndpoint`.
+ *
+ * Threading: everything happens on the event loop that opened the endpoint. Handlers are called
+ * synchronously and must not throw. Buffers passed to `onData` are valid until the handler returns.
+ */
+
+export interface QuicAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** PEM texts. `certPem` is the chain, leaf first; `caPem` the authorities that may have signed the peer. */
+export interface QuicCredentials {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+}
+
+/** Bounds of one connection. The peer's bounds apply as well; the smaller of both counts. */
+export interface QuicTransportOptions {
+  readonly alpn: string;
+  readonly idleTimeoutMs: number;
+  readonly maxStreamsBidi: number;
+  readonly maxStreamsUni: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  readonly maxUdpPayloadBytes: number;
+}
+
+/** Why a connection ended. Codes in 256..511 without `isApplication` are TLS alerts + 256. */
+export interface QuicCloseReason {
+  readonly by: 'local' | 'peer' | 'idle' | 'handshake-timeout';
+  readonly isApplication: boolean;
+  readonly code: number;
+  readonly reason: string;
+  /** Whether the handshake had completed, so that `onConnected` had been called. */
+  readonly wasConnected: boolean;
+}
+
+export interface QuicConnection {
+  /** Short and unique within the process, for logs. */
+  readonly id: string;
+  /** Where the peer is now; changes when it migrates. */
+  readonly remoteAddress: QuicAddress;
+  /** DER, leaf first; verified against `caPem` by the time `onConnected` is called. */
+  peerCertificates(): readonly Uint8Array[];
+  /** A new stream of ours; undefined while the peer allows no more. */
+  openStream(kind: 'bidi' | 'uni'): number | undefined;
+  /** Queues `bytes` (copied) on a stream and sends as flow control allows. */
+  write(streamId: number, bytes: Uint8Array, fin?: boolean): void;
+  /** Bytes queued by `write` that the stack has not taken yet, over all streams. */
+  readonly queuedBytes: number;
+  /** Stops reading streams, so that flow control holds the peer. Idempotent. */
+  pauseReading(): void;
+  resumeReading(): void;
+  /** Keeps the connection alive: something to acknowledge goes to the peer. */
+  ping(): void;
+  /** Ends the connection with an application code; `onClosed` follows. Idempotent. */
+  close(code: number, reason: string): void;
+}
+
+export interface QuicHandlers {
+  /** The handshake is complete and the peer's certificate verified. */
+  onConnected(connection: QuicConnection): void;
+  /** Bytes of a stream in order; `fin` ends it. `bytes` may be empty when `fin` is set. */
+  onData(connection: QuicConnection, streamId: number, bytes: Uint8Array, fin: boolean): void;
+  /** The peer gave up its sending side of a stream. */
+  onReset(connection: QuicConnection, streamId: number): void;
+  /** `queuedBytes` went down to zero after `write` could not send at once. */
+  onDrained(connection: QuicConnection): void;
+  /** Called exactly once for every connection, also for one that never got through its handshake. */
+  onClosed(connection: QuicConnection, reason: QuicCloseReason): void;
+}
+
+/** How an endpoint treats strangers. */
+export interface QuicAcceptOptions {
+  /** Current credentials; asked anew for every accepted connection, so a reload needs no restart. */
+  readonly credentials: () => QuicCredentials;
+  readonly maxConnections: number;
+  readonly maxHandshakes: number;
+  readonly handshakeTimeoutMs: number;
+  readonly alwaysRetry: boolean;
+  readonly handlers: QuicHandlers;
+  /** Counts what never became a connection. */
+  readonly onRefused: (why: QuicRefusal) => void;
+}
+
+export type QuicRefusal =
+  | 'max_connections'
+  | 'bad_packet'
+  | 'bad_token'
+  | 'version'
+  | 'internal_error';
+
+export interface QuicConnectOptions {
+  readonly remote: QuicAddress;
+  /** Must match a DNS SAN of the server's certificate; IP SANs are not matched. */
+  readonly serverName: string;
+  readonly credentials: QuicCredentials;
+  readonly handshakeTimeoutMs: number;
+  readonly handlers: QuicHandlers;
+}
+
+export interface QuicEndpointOptions {
+  readonly bind: QuicAddress;
+  readonly transport: QuicTransportOptions;
+  readonly socketBufferBytes: number;
+  /** Absent on a pure client. */
+  readonly accept?: QuicAcceptOptions;
+}
+
+export interface QuicEndpoint {
+  /** What the socket is bound to, with the real port. */
+  readonly address: QuicAddress;
+  readonly connections: number;
+  readonly handshakes: number;
+  connect(options: QuicConnectOptions): QuicConnection;
+  /** Takes no more new connections; the open ones go on. */
+  stopAccepting(): void;
+  /** Closes every connection with the code, sends what that takes, then closes the socket. Idempotent. */
+  close(code: number, reason: string): Promise<void>;
+}
