@@ -1,0 +1,63 @@
+/**
+ * The daemon's HTTP side: `/metrics` for Prometheus, `/healthz` (the process answers) and `/readyz`
+ * (the daemon can do its job; 503 and the reasons otherwise). Read-only and small; every request,
+ * connection and header is bounded because the port is usually reachable by more than Prometheus.
+ */
+import fastify from 'fastify';
+import type { Registry } from 'prom-client';
+import { OperatingError } from '../lib/errors.ts';
+import type { Readiness } from './readiness.ts';
+
+const CONNECTIONS_MAX = 256;
+const REQUEST_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+const REQUESTS_PER_SOCKET_MAX = 1000;
+
+export interface HttpServer {
+  readonly address: { readonly host: string; readonly port: number };
+  /** Stops listening and ends open connections. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Starts listening on `host`:`port` (0 = any free port). Throws OperatingError METRICS_PORT. */
+export async function startHttpServer(
+  bind: { readonly host: string; readonly port: number },
+  registry: Registry,
+  readiness: Readiness,
+): Promise<HttpServer> {
+  const server = fastify({
+    logger: false,
+    bodyLimit: 1024,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    connectionTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
+    forceCloseConnections: true,
+  });
+  server.server.maxConnections = CONNECTIONS_MAX;
+
+  server.get('/metrics', async (_request, reply) => {
+    return reply.type(registry.contentType).send(await registry.metrics());
+  });
+  server.get('/healthz', async () => ({ status: 'alive' }));
+  server.get('/readyz', async (_request, reply) => {
+    const report = readiness.report();
+    return reply.code(report.ready ? 200 : 503).send(report);
+  });
+  server.get('/', async (_request, reply) => {
+    return reply.type('text/plain').send('telemetry-collector\n/metrics\n/healthz\n/readyz\n');
+  });
+
+  try {
+    await server.listen({ host: bind.host, port: bind.port });
+  } catch (error) {
+    throw new OperatingError(
+      'METRICS_PORT',
+      `cannot listen on observability.metrics_port ${bind.host}:${bind.port}: ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+  const address = server.server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : bind.port;
+  return { address: { host: bind.host, port }, close: () => server.close() };
+}
