@@ -3,6 +3,7 @@
  * small interface with a faulty twin in the tests. Synchronous: its users live in worker threads.
  */
 import fs from 'node:fs';
+import { errorCode } from './errors.ts';
 
 export interface WritableFile {
   /** Appends all of `bytes` or throws. */
@@ -21,6 +22,8 @@ export interface FileSystem {
   /** Creates the file or, with `append`, continues it. */
   openForWriting(path: string, options?: { append?: boolean }): WritableFile;
   readFile(path: string): Buffer;
+  /** `length` bytes from `offset`; fewer where the file ends before. */
+  readRange(path: string, offset: number, length: number): Buffer;
   fileBytes(path: string): number;
   /** Atomic within a file system. */
   rename(from: string, to: string): void;
@@ -31,6 +34,8 @@ export interface FileSystem {
   list(path: string): DirectoryEntry[];
   /** Removes a file or a whole directory; nothing happens where there is none. */
   remove(path: string): void;
+  /** Removes a directory that is empty; false where it is not, or where there is none. */
+  removeEmptyDirectory(path: string): boolean;
   exists(path: string): boolean;
   /** Bytes that an unprivileged user may still write on the file system of `path`. */
   freeBytes(path: string): number;
@@ -50,6 +55,21 @@ export const nodeFileSystem: FileSystem = {
     };
   },
   readFile: (path) => fs.readFileSync(path),
+  readRange(path, offset, length) {
+    const fd = fs.openSync(path, 'r');
+    try {
+      const bytes = Buffer.alloc(length);
+      let filled = 0;
+      while (filled < length) {
+        const read = fs.readSync(fd, bytes, filled, length - filled, offset + filled);
+        if (read === 0) break;
+        filled += read;
+      }
+      return bytes.subarray(0, filled);
+    } finally {
+      fs.closeSync(fd);
+    }
+  },
   fileBytes: (path) => fs.statSync(path).size,
   rename: (from, to) => fs.renameSync(from, to),
   syncDirectory(path) {
@@ -71,6 +91,15 @@ export const nodeFileSystem: FileSystem = {
       .sort((a, b) => (a.name < b.name ? -1 : 1));
   },
   remove: (path) => fs.rmSync(path, { recursive: true, force: true }),
+  removeEmptyDirectory(path) {
+    try {
+      fs.rmdirSync(path);
+      return true;
+    } catch (error) {
+      if (['ENOTEMPTY', 'EEXIST', 'ENOENT'].includes(errorCode(error))) return false;
+      throw error;
+    }
+  },
   exists: (path) => fs.existsSync(path),
   freeBytes(path) {
     const { bavail, bsize } = fs.statfsSync(path);
