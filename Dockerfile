@@ -5,6 +5,7 @@ COPY package.json package-lock.json ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
+COPY harness ./harness
 COPY demo ./demo
 COPY bench ./bench
 COPY proto ./proto
