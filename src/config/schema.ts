@@ -4,19 +4,22 @@
  * derive from this table. Sections stand in pipeline order and are named like the rooms in src/.
  */
 import { z } from 'zod';
+import { parseSocketAddress } from './socket-address.ts';
 
 const count = (min: number, max: number) => z.int().min(min).max(max);
 const seconds = (min: number, max: number) => z.number().min(min).max(max);
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
+/*
+ * `describe` says what a key is for. `meta` adds what bounds cannot say: `allowed`, the words for the
+ * accepted values, and `secret`, for values that are never printed.
+ */
 const server = z.strictObject({
   listen_addr: z
     .string()
-    .regex(
-      /^(\[[0-9a-fA-F:]+\]|[0-9.]+):\d{1,5}$/,
-      'must be ADDRESS:PORT, for example 0.0.0.0:5001',
-    )
+    .refine((text) => parseSocketAddress(text) !== undefined)
+    .meta({ allowed: 'an IP address and a port, for example 0.0.0.0:5001 or [::]:5001' })
     .default('0.0.0.0:5001')
     .describe(
       'UDP address and port of the QUIC endpoint. IPv6 in brackets; port 0 picks a free one.',
@@ -143,13 +146,17 @@ const journal = z.strictObject({
 });
 
 const influxdb = z.strictObject({
-  url: z.url({ protocol: /^https?$/ }).describe('Base URL of a server that speaks /api/v2/write.'),
+  url: z
+    .url({ protocol: /^https?$/ })
+    .meta({ allowed: 'a URL that begins with http:// or https://' })
+    .describe('Base URL of a server that speaks /api/v2/write.'),
   org: z.string().describe('InfluxDB organisation.'),
   bucket: z.string().describe('InfluxDB bucket.'),
   token: z
     .string()
+    .meta({ secret: true })
     .default('')
-    .describe('API token. Write ${NAME} to take it from the environment.'),
+    .describe('API token. Take it from the environment, as shown, rather than writing it here.'),
   timeout_secs: seconds(0.1, 600).default(10).describe('Time for one write request.'),
   max_batch_bytes: count(1024, 64 * MIB)
     .default(4 * MIB)
@@ -234,19 +241,23 @@ const observability = z.strictObject({
     .describe('Not ready once a writer has made no progress on waiting data for this long.'),
 });
 
+/** Accepts what the YAML file may say; the result has every default filled in. */
 export const configSchema = z.strictObject({
   collector_id: z
     .string()
-    .regex(/^[A-Za-z0-9._]{1,64}$/, 'must be 1 to 64 letters, digits, dots or underscores')
+    .regex(/^[A-Za-z0-9._]{1,64}$/)
+    .meta({ allowed: '1 to 64 letters, digits, dots or underscores' })
     .default('collector')
     .describe('Name of this collector, in Hello messages and Parquet file names.'),
-  server: server.prefault({}),
-  security: security.prefault({}),
-  limits: limits.prefault({}),
-  journal: journal.prefault({}),
-  influxdb: influxdb.optional(),
-  parquet: parquet.prefault({}),
-  observability: observability.prefault({}),
+  server: server.prefault({}).describe('The QUIC endpoint that agents connect to.'),
+  security: security
+    .prefault({})
+    .describe('Certificates, PEM files. Agents and the collector authenticate each other.'),
+  limits: limits.prefault({}).describe('What is admitted, and how much may be on its way.'),
+  journal: journal.prefault({}).describe('The durable log between agents and writers.'),
+  influxdb: influxdb.optional().describe('Live metrics. Without this section that writer is off.'),
+  parquet: parquet.prefault({}).describe('The warehouse.'),
+  observability: observability.prefault({}).describe("The daemon's own health."),
 });
 
 /** The whole configuration, defaults filled in; field names are those of the YAML file. */
