@@ -1,0 +1,70 @@
+/**
+ * Series tables as the wire and the journal hold them, and the identity that is computed from their
+ * bytes. Two tables with the same bytes are the same table.
+ */
+import { hash } from 'node:crypto';
+import { OperatingError } from '../lib/errors.ts';
+import type { MetricKind, Series, SeriesTable } from '../telemetry.ts';
+import { contractType } from './messages.ts';
+import { parseSeriesTable, type TableLimits } from './table-parser.ts';
+
+const tableType = contractType('SeriesTable');
+const KIND_NUMBERS = { unspecified: 0, gauge: 1, counter: 2 } as const satisfies Record<
+  MetricKind,
+  number
+>;
+const TABLE_ID_HEX_DIGITS = 32;
+const NO_LIMITS: TableLimits = {
+  maxLabelsPerSeries: Number.POSITIVE_INFINITY,
+  maxNameBytes: Number.POSITIVE_INFINITY,
+  maxLabelValueBytes: Number.POSITIVE_INFINITY,
+};
+
+/**
+ * Encodes series into a table. The same series in the same order give the same bytes, and so the same
+ * id. The table keeps `series`; labels must be as `Series` demands.
+ */
+export function encodeSeriesTable(series: readonly Series[]): SeriesTable {
+  const symbols = [''];
+  const references = new Map<string, number>([['', 0]]);
+  const refer = (text: string): number => {
+    const known = references.get(text);
+    if (known !== undefined) return known;
+    references.set(text, symbols.length);
+    return symbols.push(text) - 1;
+  };
+  const encoded = series.map(({ name, labels, kind, unit }) => ({
+    name: refer(name),
+    labels: labels.flatMap(([key, value]) => [refer(key), refer(value)]),
+    kind: KIND_NUMBERS[kind],
+    unit: refer(unit),
+  }));
+  // Copied, because the encoder's buffers are cut from a shared pool.
+  const bytes = new Uint8Array(tableType.encode({ symbols, series: encoded }).finish());
+  return { id: seriesTableId(bytes), bytes, series };
+}
+
+/**
+ * Decodes a table that was once accepted, for example from the journal. Copies `bytes`. Throws
+ * OperatingError BAD_SERIES_TABLE where they are not a series table.
+ */
+export function decodeSeriesTable(bytes: Uint8Array): SeriesTable {
+  const parsed = parseSeriesTable(bytes, NO_LIMITS);
+  if (!parsed.ok) {
+    throw new OperatingError(
+      'BAD_SERIES_TABLE',
+      `cannot decode series table of ${bytes.length} bytes: ${parsed.message}`,
+    );
+  }
+  return seriesTableOf(bytes, parsed.series);
+}
+
+/** Puts together a table from its bytes, which are copied, and the series they were found to hold. */
+export function seriesTableOf(bytes: Uint8Array, series: readonly Series[]): SeriesTable {
+  const owned = new Uint8Array(bytes);
+  return { id: seriesTableId(owned), bytes: owned, series };
+}
+
+function seriesTableId(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'hex').slice(0, TABLE_ID_HEX_DIGITS);
+}
