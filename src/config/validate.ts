@@ -1,0 +1,169 @@
+/**
+ * Laws between keys: what each key allows on its own can still make no sense together.
+ */
+import path from 'node:path';
+import { withByteUnit } from './describe-config.ts';
+import { deadLetterDir, journalDir, stagingDir, warehouseDir } from './paths.ts';
+import type { Config } from './schema.ts';
+
+export interface BrokenLaw {
+  /** The keys it is about; the first is the one to change. */
+  readonly keys: readonly string[];
+  /** A sentence that says what is wrong and which key to change. */
+  readonly message: string;
+}
+
+const DAY_SECS = 86_400;
+/** The journal must take a few batches even of the largest kind, or it is full with the first one. */
+const JOURNAL_BATCHES_MIN = 4;
+
+/** Why the daemon cannot run like this; empty when it can. */
+export function brokenLaws(config: Config): BrokenLaw[] {
+  return [
+    ...writerLaws(config),
+    ...sizeLaws(config),
+    ...retentionLaws(config),
+    ...directoryLaws(config),
+    ...tagLaws(config),
+  ];
+}
+
+/** What works but is hardly meant; empty when there is nothing to say. */
+export function configRemarks(config: Config): BrokenLaw[] {
+  const { limits, parquet, server } = config;
+  const remarks: BrokenLaw[] = [];
+  if (limits.max_cardinality_per_node > limits.max_cardinality) {
+    remarks.push({
+      keys: ['limits.max_cardinality_per_node', 'limits.max_cardinality'],
+      message:
+        `limits.max_cardinality_per_node (${limits.max_cardinality_per_node}) is over ` +
+        `limits.max_cardinality (${limits.max_cardinality}), so one node can take every place`,
+    });
+  }
+  const retentionSecs = parquet.retention_days * DAY_SECS;
+  if (parquet.enabled && retentionSecs > 0 && limits.max_timestamp_age_secs > retentionSecs) {
+    remarks.push({
+      keys: ['limits.max_timestamp_age_secs', 'parquet.retention_days'],
+      message:
+        'samples older than parquet.retention_days are accepted and removed again at once; ' +
+        `lower limits.max_timestamp_age_secs to ${retentionSecs}`,
+    });
+  }
+  if (server.max_connections_per_node > server.max_connections) {
+    remarks.push({
+      keys: ['server.max_connections_per_node', 'server.max_connections'],
+      message: 'server.max_connections_per_node is over server.max_connections and does nothing',
+    });
+  }
+  return remarks;
+}
+
+function writerLaws(config: Config): BrokenLaw[] {
+  if (config.parquet.enabled || config.influxdb !== undefined) return [];
+  return [
+    {
+      keys: ['parquet.enabled'],
+      message:
+        'no writer is on, so nothing would leave the journal; ' +
+        'set parquet.enabled to true or add an influxdb section',
+    },
+  ];
+}
+
+function sizeLaws({ server, limits, journal }: Config): BrokenLaw[] {
+  const laws: BrokenLaw[] = [];
+  if (server.stream_window_bytes > server.connection_window_bytes) {
+    laws.push({
+      keys: ['server.stream_window_bytes', 'server.connection_window_bytes'],
+      message:
+        `server.stream_window_bytes is ${withByteUnit(server.stream_window_bytes)}, but must not ` +
+        `be over server.connection_window_bytes, ${withByteUnit(server.connection_window_bytes)}`,
+    });
+  }
+  if (limits.backpressure_bytes < limits.max_batch_bytes) {
+    laws.push({
+      keys: ['limits.backpressure_bytes', 'limits.max_batch_bytes'],
+      message:
+        `limits.backpressure_bytes is ${withByteUnit(limits.backpressure_bytes)}, but must be at ` +
+        `least limits.max_batch_bytes, ${withByteUnit(limits.max_batch_bytes)}`,
+    });
+  }
+  const journalBytesMin = JOURNAL_BATCHES_MIN * limits.max_batch_bytes;
+  if (journal.max_bytes <= journalBytesMin) {
+    laws.push({
+      keys: ['journal.max_bytes', 'limits.max_batch_bytes'],
+      message:
+        `journal.max_bytes is ${withByteUnit(journal.max_bytes)}, but must be over ` +
+        `${withByteUnit(journalBytesMin)}, which is ${JOURNAL_BATCHES_MIN} batches of ` +
+        'limits.max_batch_bytes',
+    });
+  }
+  if (limits.max_name_bytes + limits.max_label_value_bytes > limits.max_batch_bytes) {
+    laws.push({
+      keys: ['limits.max_batch_bytes', 'limits.max_name_bytes', 'limits.max_label_value_bytes'],
+      message:
+        `limits.max_batch_bytes is ${withByteUnit(limits.max_batch_bytes)}, but must have room ` +
+        'for one name and one value of limits.max_name_bytes and limits.max_label_value_bytes',
+    });
+  }
+  return laws;
+}
+
+function retentionLaws({ parquet }: Config): BrokenLaw[] {
+  if (!parquet.enabled) return [];
+  const laws: BrokenLaw[] = [];
+  const retentionSecs = parquet.retention_days * DAY_SECS;
+  if (retentionSecs > 0 && retentionSecs < parquet.rotation_interval_secs) {
+    laws.push({
+      keys: ['parquet.retention_days', 'parquet.rotation_interval_secs'],
+      message:
+        `parquet.retention_days is ${parquet.retention_days}, which is shorter than ` +
+        `parquet.rotation_interval_secs, ${parquet.rotation_interval_secs}: ` +
+        'files would be removed before they are finished',
+    });
+  }
+  if (parquet.retention_bytes > 0 && parquet.retention_bytes < parquet.max_file_bytes) {
+    laws.push({
+      keys: ['parquet.retention_bytes', 'parquet.max_file_bytes'],
+      message:
+        `parquet.retention_bytes is ${withByteUnit(parquet.retention_bytes)}, but must be at ` +
+        `least one file of parquet.max_file_bytes, ${withByteUnit(parquet.max_file_bytes)}, or 0`,
+    });
+  }
+  return laws;
+}
+
+/** Staging is wiped on start and the warehouse is read by others: nothing else may live there. */
+function directoryLaws(config: Config): BrokenLaw[] {
+  const taken = [warehouseDir(config), stagingDir(config)];
+  const lodgers = [journalDir(config), deadLetterDir(config)];
+  const clash = taken.find((folder) => lodgers.some((lodger) => isInside(lodger, folder)));
+  if (clash === undefined) return [];
+  return [
+    {
+      keys: ['journal.dir', 'parquet.output_dir'],
+      message: `journal.dir is "${config.journal.dir}", but must not lie inside ${clash}`,
+    },
+  ];
+}
+
+function isInside(inner: string, outer: string): boolean {
+  const relative = path.relative(outer, inner);
+  return relative === '' || !(relative.startsWith('..') || path.isAbsolute(relative));
+}
+
+function tagLaws({ influxdb }: Config): BrokenLaw[] {
+  const labels = influxdb?.tag_labels ?? [];
+  const repeated = labels.find(
+    (label, index) => label === 'node_id' || labels.indexOf(label) !== index,
+  );
+  if (repeated === undefined) return [];
+  return [
+    {
+      keys: ['influxdb.tag_labels'],
+      message:
+        `influxdb.tag_labels names "${repeated}" ` +
+        (repeated === 'node_id' ? 'which is always a tag' : 'twice'),
+    },
+  ];
+}
