@@ -92,9 +92,11 @@ export type QuicRefusal =
   | 'bad_packet'
   | 'bad_token'
   | 'version'
+  | 'stopping'
   | 'internal_error';
 
 export interface QuicConnectOptions {
+  /** `host` is an IP address. */
   readonly remote: QuicAddress;
   /** Must match a DNS SAN of the server's certificate; IP SANs are not matched. */
   readonly serverName: string;
@@ -109,13 +111,30 @@ export interface QuicEndpointOptions {
   readonly socketBufferBytes: number;
   /** Absent on a pure client. */
   readonly accept?: QuicAcceptOptions;
+  /** A handler threw: a bug. The connection it threw for is closed, the others go on. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/** Since the endpoint was opened. */
+export interface QuicCounters {
+  readonly datagramsReceived: number;
+  readonly bytesReceived: number;
+  readonly datagramsSent: number;
+  readonly bytesSent: number;
+  /** Datagrams the system would not send, and other errors of the socket; none ends anything. */
+  readonly socketErrors: number;
+  /** Strangers asked to prove their address. */
+  readonly retriesSent: number;
 }
 
 export interface QuicEndpoint {
   /** What the socket is bound to, with the real port. */
   readonly address: QuicAddress;
+  /** Open ones and those in their handshake. */
   readonly connections: number;
   readonly handshakes: number;
+  readonly counters: QuicCounters;
+  /** Throws OperatingError where the credentials or the address cannot be used. */
   connect(options: QuicConnectOptions): QuicConnection;
   /** Takes no more new connections; the open ones go on. */
   stopAccepting(): void;
