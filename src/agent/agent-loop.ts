@@ -29,6 +29,8 @@ export interface AgentLoopOptions {
 const ASSUMED_MAX_BATCH_BYTES = 1024 * 1024;
 /** A source that hangs may hold up a round for this part of the interval. */
 const DEADLINE_SHARE = 0.9;
+/** How long the first round waits for the collector. */
+const HELLO_WAIT_MS = 2000;
 /** With interval zero: the pause after a round that brought nothing. */
 const EMPTY_ROUND_PAUSE_MS = 20;
 /** With interval zero: the time between two looks at the agent itself. */
@@ -64,6 +66,8 @@ export class AgentLoop {
   async run(): Promise<void> {
     const { signal } = this.#stop;
     const { rounds = Number.POSITIVE_INFINITY, intervalMs } = this.#options;
+    // The Hello has the limits that batches are laid out for; without one they are guessed.
+    await settledWithin(this.#clock, this.#client.connected(), HELLO_WAIT_MS, signal);
     for (let round = 1; !signal.aborted; round += 1) {
       const results = await this.#round();
       if (round >= rounds || this.#runners.every((runner) => runner.isDone)) return;

@@ -3,6 +3,7 @@
  * first tried, or one that the owner lends to many clients.
  */
 import { isIPv6 } from 'node:net';
+import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import type { QuicEndpoint, QuicTransportOptions } from '../lib/quic/quic-endpoint.ts';
 import { openQuicEndpoint } from '../lib/quic/quiche-endpoint.ts';
@@ -26,12 +27,17 @@ export function agentTransport(idleTimeoutMs: number): QuicTransportOptions {
 
 export class ClientEndpoints {
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #transport: QuicTransportOptions;
   readonly #lent: QuicEndpoint | undefined;
   readonly #opened = new Map<4 | 6, Promise<QuicEndpoint>>();
 
-  constructor(clock: Clock, options: { idleTimeoutMs: number; lent?: QuicEndpoint | undefined }) {
-    this.#clock = clock;
+  constructor(
+    deps: { clock: Clock; logger: Logger },
+    options: { idleTimeoutMs: number; lent?: QuicEndpoint | undefined },
+  ) {
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
     this.#transport = agentTransport(options.idleTimeoutMs);
     this.#lent = options.lent;
   }
@@ -73,6 +79,7 @@ export class ClientEndpoints {
       bind,
       transport: this.#transport,
       socketBufferBytes: SOCKET_BUFFER_BYTES,
+      onError: (error: unknown) => this.#logger.error({ err: error }, 'BUG in a QUIC handler'),
     };
     return openQuicEndpoint(options, this.#clock);
   }

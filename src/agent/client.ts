@@ -135,7 +135,7 @@ export class TelemetryClient {
     });
     this.#recover();
     const idleTimeoutMs = options.idleTimeoutMs ?? 15_000;
-    this.#endpoints = new ClientEndpoints(clock, { idleTimeoutMs, lent: deps.endpoint });
+    this.#endpoints = new ClientEndpoints(deps, { idleTimeoutMs, lent: deps.endpoint });
     const lookupHost = deps.lookupHost ?? systemLookup;
     this.#connection = new ConnectionLoop(
       { clock, logger, endpoints: this.#endpoints, lookupHost },

@@ -1,0 +1,83 @@
+#!/usr/bin/env node
+/**
+ * `telemetry-agent`: arguments, signals and exit code; nothing else.
+ */
+import { pino } from 'pino';
+import pretty from 'pino-pretty';
+import { systemClock } from '../lib/clock.ts';
+import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { type AgentSettings, parseAgentCommand } from './agent-command.ts';
+import { dryRun } from './dry-run.ts';
+import { Agent, openSources } from './run-agent.ts';
+
+const EXIT_OPERATING_ERROR = 1;
+const EXIT_INCOMPLETE = 3;
+const STDERR = 2;
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  const command = parseAgentCommand(process.argv.slice(2));
+  if (command.kind === 'done') return command.exitCode;
+  const release = holdProcess();
+  try {
+    return await runCommand(command.settings);
+  } catch (error) {
+    if (!(error instanceof OperatingError)) throw error;
+    process.stderr.write(`error: ${errorMessage(error)}\n`);
+    return EXIT_OPERATING_ERROR;
+  } finally {
+    release();
+  }
+}
+
+async function runCommand(settings: AgentSettings): Promise<number> {
+  if (settings.server === undefined) return runDry(settings);
+  const deps = { clock: systemClock, logger: createLogger(settings) };
+  const agent = await Agent.start(deps, settings, settings.server);
+  obeySignals(agent);
+  const outcome = await agent.run();
+  process.stdout.write(`${outcome.summary}\n`);
+  return outcome.isComplete ? 0 : EXIT_INCOMPLETE;
+}
+
+async function runDry(settings: AgentSettings): Promise<number> {
+  const sources = await openSources(settings, systemClock);
+  try {
+    process.stdout.write(await dryRun(sources));
+    return 0;
+  } catch (error) {
+    process.stderr.write(`error: cannot collect: ${errorMessage(error)}\n`);
+    return EXIT_OPERATING_ERROR;
+  } finally {
+    await Promise.allSettled(sources.map((source) => source.close()));
+  }
+}
+
+function obeySignals(agent: Agent): void {
+  let isStopping = false;
+  const stop = (signal: NodeJS.Signals) => {
+    if (isStopping) process.exit(signal === 'SIGINT' ? 130 : 143);
+    isStopping = true;
+    agent.stop();
+  };
+  process.on('SIGTERM', stop);
+  process.on('SIGINT', stop);
+  process.on('SIGHUP', () => agent.reload());
+}
+
+/** Logs go to standard error; standard output has the summary or the table. */
+function createLogger(settings: AgentSettings) {
+  const destination =
+    settings.logFormat === 'pretty'
+      ? pretty({ destination: STDERR, sync: true, ignore: 'pid,hostname,stage' })
+      : pino.destination({ dest: STDERR, sync: true });
+  return pino({ level: settings.logLevel, base: { stage: 'agent' } }, destination);
+}
+
+/** Timers of the clock do not keep a process alive; between two rounds nothing else might. */
+function holdProcess(): () => void {
+  const { port1 } = new MessageChannel();
+  port1.ref();
+  return () => port1.close();
+}
