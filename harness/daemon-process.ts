@@ -14,7 +14,7 @@ const STOP_DEADLINE_MS = 60_000;
 const LOG_LINES_KEPT = 5000;
 
 export interface LogLine {
-  readonly level: number;
+  readonly level: string;
   readonly msg: string;
   readonly [field: string]: unknown;
 }
@@ -27,7 +27,7 @@ export interface Exit {
 export class DaemonProcess {
   readonly deployment: Deployment;
   readonly exited: Promise<Exit>;
-  /** The newest log lines; lines that are not JSON stand under `msg` with level 0. */
+  /** The newest log lines; lines that are not JSON stand under `msg` with the level "text". */
   readonly log: LogLine[] = [];
   readonly #child: ChildProcess;
   #exit: Exit | undefined;
@@ -147,6 +147,6 @@ function parseLogLine(line: string): LogLine {
   try {
     return JSON.parse(line) as LogLine;
   } catch {
-    return { level: 0, msg: line };
+    return { level: 'text', msg: line };
   }
 }

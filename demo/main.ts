@@ -1,0 +1,35 @@
+/**
+ * `npm run demo`: the whole product in twenty seconds. See `runDemo` for what happens.
+ */
+import { Command, InvalidArgumentError } from 'commander';
+import { errorMessage } from '../src/lib/errors.ts';
+import { runDemo } from './demo.ts';
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError('must be between 0 and 3600');
+  return value;
+}
+
+const command = new Command('demo')
+  .description('Runs the collector with a simulated GPU fleet and checks that the books balance.')
+  .option('--seconds <n>', 'how long the fleet sends', positiveNumber, 20)
+  .option('--nodes <n>', 'simulated nodes', positiveNumber, 20)
+  .option('--gpus <n>', 'GPUs per node', positiveNumber, 8)
+  .option('--json', 'end with one line of JSON', false)
+  .option('--keep', 'leave the daemon running and the data in place', false);
+
+const options = command.parse().opts<{
+  seconds: number;
+  nodes: number;
+  gpus: number;
+  json: boolean;
+  keep: boolean;
+}>();
+
+try {
+  process.exitCode = await runDemo(options, (text) => process.stdout.write(text));
+} catch (error) {
+  process.stderr.write(`demo failed: ${errorMessage(error)}\n`);
+  process.exitCode = 1;
+}
