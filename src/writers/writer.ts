@@ -105,6 +105,8 @@ export interface WriterDeps {
   readonly deadLetter: (letters: readonly DeadLetter[]) => void;
   /** The committed cursor that reading starts after. */
   readonly startCursor: number;
+  /** Aborts when the worker is to stop: requests under way end, and the call that waits throws. */
+  readonly signal?: AbortSignal;
 }
 
 /** Which writer to open, and with which settings. Plain data: it crosses to the worker thread. */

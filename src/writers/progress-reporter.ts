@@ -1,0 +1,46 @@
+/**
+ * Progress on its way to the main thread: one report at a time, and what comes up meanwhile becomes
+ * one report more. So however slow the commits are, what waits for them is a single number.
+ */
+import type { WriterProgress } from './writer.ts';
+
+export class ProgressReporter {
+  readonly #send: (progress: WriterProgress) => void;
+  #waiting: WriterProgress | undefined;
+  #isUnderWay = false;
+  #onIdle: (() => void)[] = [];
+
+  constructor(send: (progress: WriterProgress) => void) {
+    this.#send = send;
+  }
+
+  report(progress: WriterProgress): void {
+    const deadLetteredSamples =
+      progress.deadLetteredSamples + (this.#waiting?.deadLetteredSamples ?? 0);
+    this.#waiting = { cursor: progress.cursor, deadLetteredSamples };
+    if (!this.#isUnderWay) this.#sendWaiting();
+  }
+
+  /** The last report is committed. */
+  committed(): void {
+    this.#isUnderWay = false;
+    if (this.#waiting !== undefined) {
+      this.#sendWaiting();
+      return;
+    }
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  /** Resolves when everything reported is committed. */
+  idle(): Promise<void> {
+    if (!this.#isUnderWay) return Promise.resolve();
+    return new Promise((resolve) => this.#onIdle.push(resolve));
+  }
+
+  #sendWaiting(): void {
+    const progress = this.#waiting!;
+    this.#waiting = undefined;
+    this.#isUnderWay = true;
+    this.#send(progress);
+  }
+}

@@ -1,0 +1,279 @@
+/**
+ * The main thread's side of a writer: starts its worker, commits the progress it reports, tells it
+ * about new records, and starts another when it ends.
+ *
+ *     stopped ──start──► running ◄──► backing_off        (as the worker says)
+ *                           │ worker ends
+ *                           ▼
+ *                     backing_off ──after a while, from the committed cursor──► running
+ *                     broken: it ended too often within a minute; the next start waits longer
+ *
+ * A worker that ends loses nothing: what it had not reported comes again from the journal.
+ */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import { Backoff } from '../lib/backoff.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
+import { errorMessage } from '../lib/errors.ts';
+import type { BreakerState } from './retry-policy.ts';
+import { StatusTotals } from './status-totals.ts';
+import type { WriteFaultReason } from './write-fault.ts';
+import type { WriterName, WriterProgress, WriterTask } from './writer.ts';
+import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from './writer-messages.ts';
+import type { WritersMetrics } from './writers-metrics.ts';
+
+export type WriterThreadOptions = WriterTask & {
+  readonly journalDir: string;
+  /** Where the journal says this writer is. */
+  readonly startCursor: number;
+};
+
+export type WriterState = 'running' | 'backing_off' | 'broken' | 'stopped';
+
+/** Times are Unix ms; 0 is never. Totals go on over restarts of the worker. */
+export interface WriterStatus {
+  readonly state: WriterState;
+  readonly breaker: BreakerState;
+  readonly headSeq: number;
+  readonly readSeq: number;
+  /** As committed to the journal. */
+  readonly cursor: number;
+  readonly oldestUnsafeMs: number;
+  /** Since when nothing succeeds although something waits; 0 while all is well. */
+  readonly failingSinceMs: number;
+  /** When something last became safe at the destination. */
+  readonly lastSuccessMs: number;
+  readonly lastError: string;
+  readonly restarts: number;
+  readonly writes: number;
+  readonly failures: Readonly<Partial<Record<WriteFaultReason, number>>>;
+  readonly deadLetters: number;
+  readonly damagedRecords: number;
+  readonly stats: Readonly<Record<string, number>>;
+}
+
+const MAX_HEAP_MB = 1024;
+const HEAD_INTERVAL_MS = 10;
+const RESTARTS_PER_MINUTE = 5;
+const BROKEN_WAIT_MS = 60_000;
+const MINUTE_MS = 60_000;
+const COMMIT_RETRY_MS = 500;
+const CLOSE_TIMEOUT_MS = 5000;
+
+export class WriterThread {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #options: WriterThreadOptions;
+  readonly #totals = new StatusTotals();
+  readonly #restartBackoff = new Backoff({ initialMs: 250, maxMs: 30_000 });
+  #onProgress: (progress: WriterProgress) => Promise<void> = async () => {};
+  #worker: Worker | undefined;
+  #exited: Promise<void> = Promise.resolve();
+  #state: WriterState = 'stopped';
+  #lastStatus: WorkerStatus | undefined;
+  #lastError = '';
+  #failingSinceMs = 0;
+  #headSeq: number;
+  #isHeadSent = false;
+  #cursor: number;
+  #committing: Promise<void> = Promise.resolve();
+  #restartTimes: number[] = [];
+  #restarts = 0;
+  #cancelRestart: () => void = () => {};
+  #onDrained: () => void = () => {};
+  readonly #closing = new AbortController();
+
+  constructor(
+    deps: { clock: Clock; logger: Logger; metrics: WritersMetrics },
+    options: WriterThreadOptions,
+  ) {
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
+    this.#options = options;
+    this.#headSeq = options.startCursor;
+    this.#cursor = options.startCursor;
+    deps.metrics.watch(options.name, () => this.status);
+  }
+
+  get name(): WriterName {
+    return this.#options.name;
+  }
+
+  get status(): WriterStatus {
+    const worker = this.#lastStatus;
+    return {
+      state: this.#state === 'running' && worker !== undefined ? worker.state : this.#state,
+      breaker: worker?.breaker ?? 'closed',
+      headSeq: this.#headSeq,
+      readSeq: worker?.readSeq ?? this.#cursor,
+      cursor: this.#cursor,
+      oldestUnsafeMs: worker?.oldestUnsafeMs ?? 0,
+      failingSinceMs: this.#failingSinceMs || (worker?.failingSinceMs ?? 0),
+      lastSuccessMs: this.#totals.lastProgressMs,
+      lastError: this.#lastError || (worker?.lastError ?? ''),
+      restarts: this.#restarts,
+      ...this.#totals.sums(),
+    };
+  }
+
+  /**
+   * Starts the worker. `onProgress` commits to the journal; the next report waits for it, and where
+   * it rejects the same progress is handed over again a little later.
+   */
+  start(onProgress: (progress: WriterProgress) => Promise<void>): void {
+    this.#onProgress = onProgress;
+    this.#spawn();
+  }
+
+  /** Records up to `seq` are durable. Cheap: the worker hears of it every few milliseconds. */
+  notifyHead(seq: number): void {
+    if (seq <= this.#headSeq) return;
+    this.#headSeq = seq;
+    if (this.#isHeadSent) return;
+    this.#isHeadSent = true;
+    this.#post({ type: 'head', seq });
+    this.#clock.after(HEAD_INTERVAL_MS, () => {
+      this.#isHeadSent = false;
+      if (this.#headSeq > seq) this.#post({ type: 'head', seq: this.#headSeq });
+    });
+  }
+
+  /**
+   * Has everything in the journal written and made safe, for at most `deadlineMs` from now; what does
+   * not fit stays in the journal. Nothing is written afterwards. Never rejects.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    if (this.#worker === undefined) return;
+    const timeout = new AbortController();
+    await new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
+      void sleep(this.#clock, deadlineMs, timeout.signal).then(resolve);
+      this.#post({ type: 'drain', targetSeq: this.#headSeq, budgetMs: deadlineMs * 0.9 });
+    });
+    timeout.abort();
+    this.#onDrained = () => {};
+  }
+
+  /** Ends the worker: by its own way out, or by force after a few seconds. Idempotent. */
+  async close(): Promise<void> {
+    if (!this.#closing.signal.aborted) {
+      this.#closing.abort();
+      this.#cancelRestart();
+      this.#onDrained();
+      this.#post({ type: 'close' });
+    }
+    const worker = this.#worker;
+    const cancel = this.#clock.after(CLOSE_TIMEOUT_MS, () => void worker?.terminate());
+    await this.#exited;
+    cancel();
+    await this.#committing;
+    this.#state = 'stopped';
+  }
+
+  #spawn(): void {
+    const { name, settings, journalDir } = this.#options;
+    const setup: WorkerSetup = {
+      task: { name, settings } as WriterTask,
+      journalDir,
+      deadLetterDir: path.join(journalDir, '..', 'dead-letter'),
+      startCursor: this.#cursor,
+    };
+    const worker = new Worker(workerUrl(), {
+      name: `writer-${name}`,
+      workerData: setup,
+      resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+    });
+    this.#worker = worker;
+    this.#state = 'running';
+    const startedMs = this.#clock.monotonicMs();
+    let fault = '';
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'fatal') fault = message.message;
+      else this.#receive(worker, message);
+    });
+    worker.on('error', (error) => {
+      fault ||= errorMessage(error);
+    });
+    this.#exited = new Promise((resolve) => {
+      worker.on('exit', (code) => {
+        void this.#ended(fault || `exit code ${code}`, startedMs).then(resolve);
+      });
+    });
+    this.#post({ type: 'head', seq: this.#headSeq });
+  }
+
+  #receive(worker: Worker, message: Exclude<FromWorker, { type: 'fatal' }>): void {
+    switch (message.type) {
+      case 'progress':
+        this.#committing = this.#commit(worker, message.progress);
+        return;
+      case 'status':
+        this.#takeStatus(message.status);
+        return;
+      case 'log':
+        this.#logger[message.level]({ writer: this.name, ...message.fields }, message.message);
+        return;
+      case 'drained':
+        this.#onDrained();
+    }
+  }
+
+  #takeStatus(status: WorkerStatus): void {
+    this.#lastStatus = status;
+    this.#totals.take(status);
+    this.#lastError = '';
+    this.#failingSinceMs = 0;
+  }
+
+  /** Commits one report of `worker`; tries on as long as that worker lives. */
+  async #commit(worker: Worker, progress: WriterProgress): Promise<void> {
+    for (;;) {
+      try {
+        await this.#onProgress(progress);
+        this.#cursor = progress.cursor;
+        if (this.#worker === worker) this.#post({ type: 'committed' });
+        return;
+      } catch (error) {
+        this.#logger.error({ err: error, writer: this.name }, 'cannot commit progress');
+      }
+      await sleep(this.#clock, COMMIT_RETRY_MS, this.#closing.signal);
+      // Of a worker that is gone, uncommitted progress is forgotten: the next one makes it again.
+      if (this.#worker !== worker || this.#closing.signal.aborted) return;
+    }
+  }
+
+  async #ended(why: string, startedMs: number): Promise<void> {
+    this.#worker = undefined;
+    this.#totals.workerEnded();
+    this.#lastStatus = undefined;
+    await this.#committing;
+    if (this.#closing.signal.aborted) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs - startedMs > MINUTE_MS) this.#restartBackoff.reset();
+    this.#restartTimes = this.#restartTimes.filter((time) => nowMs - time < MINUTE_MS);
+    this.#restartTimes.push(nowMs);
+    this.#restarts += 1;
+    const isBroken = this.#restartTimes.length > RESTARTS_PER_MINUTE;
+    this.#state = isBroken ? 'broken' : 'backing_off';
+    this.#lastError = `writer ended: ${why}`;
+    this.#failingSinceMs ||= this.#clock.nowMs();
+    const waitMs = this.#restartBackoff.nextDelayMs(isBroken ? BROKEN_WAIT_MS : 0);
+    this.#logger.error(
+      { writer: this.name, why, restarts: this.#restarts, waitMs: Math.round(waitMs) },
+      'writer ended; another one starts at the committed cursor',
+    );
+    this.#cancelRestart = this.#clock.after(waitMs, () => this.#spawn());
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+}
+
+/** The worker's entry lies beside this file, compiled or not. */
+function workerUrl(): URL {
+  const extension = path.extname(fileURLToPath(import.meta.url));
+  return new URL(`./writer-worker${extension}`, import.meta.url);
+}

@@ -1,0 +1,192 @@
+/**
+ * Metrics of the writers. Everything is read from the writers' status when a scrape comes.
+ */
+import { Counter, Gauge, type Registry } from 'prom-client';
+import { WRITE_FAULT_REASONS } from './write-fault.ts';
+import type { WriterName } from './writer.ts';
+import type { WriterState, WriterStatus } from './writer-thread.ts';
+
+export interface WritersMetrics {
+  /** Shows the writer from now on. */
+  watch(name: WriterName, status: () => WriterStatus): void;
+}
+
+const PREFIX = 'telemetry_collector_writers';
+const STATES: readonly WriterState[] = ['running', 'backing_off', 'broken', 'stopped'];
+
+interface Figure {
+  readonly name: string;
+  readonly help: string;
+  readonly read: (status: WriterStatus) => number;
+}
+
+const GAUGES: readonly Figure[] = [
+  {
+    name: 'lag_records',
+    help: 'Journal records that are not yet safe at the destination of the writer.',
+    read: (status) => Math.max(0, status.headSeq - status.cursor),
+  },
+  {
+    name: 'last_success_timestamp_seconds',
+    help: 'When something last became safe at the destination, in Unix time; 0 is never.',
+    read: (status) => status.lastSuccessMs / 1000,
+  },
+  {
+    name: 'breaker_open',
+    help: '1 while the writer only probes its destination because writes kept failing, else 0.',
+    read: (status) => (status.breaker === 'closed' ? 0 : 1),
+  },
+];
+
+const COUNTERS: readonly Figure[] = [
+  {
+    name: 'writes_total',
+    help: 'Slices of the journal that the writer has taken without a failure.',
+    read: (status) => status.writes,
+  },
+  {
+    name: 'restarts_total',
+    help: 'Times that the worker thread of the writer ended and another one was planned.',
+    read: (status) => status.restarts,
+  },
+  {
+    name: 'dead_letters_total',
+    help: 'Entries written to dead-letter files: refused lines and damaged journal records.',
+    read: (status) => status.deadLetters,
+  },
+  {
+    name: 'damaged_records_total',
+    help: 'Journal records that could not be read and were passed over.',
+    read: (status) => status.damagedRecords,
+  },
+];
+
+/** The writers' own figures by their name in `Writer.stats`; names that end in `_total` are counters. */
+export const WRITER_STATS: Readonly<Record<string, string>> = {
+  requests_total: 'Write requests answered by InfluxDB or failed on the way.',
+  lines_total: 'Lines of line protocol that InfluxDB took; repeated ones count again.',
+  fields_total: 'Values within those lines.',
+  line_bytes_total: 'Bytes of those lines before compression.',
+  sent_bytes_total: 'Bytes of request bodies sent to InfluxDB, as compressed.',
+  refused_lines_total: 'Lines that InfluxDB refused for good; they are dead letters.',
+  searches_total: 'Requests that were split to find the lines that InfluxDB refuses.',
+  plan_cache_bytes: 'Memory of prepared series tables.',
+  max_chunk_bytes: 'Largest request body that is sent, before compression.',
+  open_files: 'Warehouse files under construction.',
+  open_hours: 'Hours of event time with rows that are in no visible file yet.',
+  buffered_rows: 'Rows in memory that are in no file yet.',
+  indexed_series: 'Series that the warehouse writer keeps sorted.',
+  visible_files: 'Files of the warehouse that readers can see.',
+  visible_bytes: 'Bytes of those files.',
+  rows_written_total: 'Rows in files that became visible.',
+  rows_skipped_total: 'Rows that visible files already held when they came again.',
+  files_sealed_total: 'Files that became visible.',
+  files_removed_total: 'Files removed because of their age or the size of the warehouse.',
+  failures_total:
+    'Failures of the warehouse writer, after each of which unfinished files start anew.',
+};
+
+/** Creates the metrics of all writers on `registry`. `nowMs` is wall time. */
+export function createWritersMetrics(registry: Registry, nowMs: () => number): WritersMetrics {
+  const watched = new Map<WriterName, () => WriterStatus>();
+  for (const { name, help, read } of GAUGES) gauge(registry, watched, name, help, read);
+  for (const { name, help, read } of COUNTERS) counter(registry, watched, name, help, read);
+  gauge(
+    registry,
+    watched,
+    'lag_seconds',
+    'Age of the oldest record read that is not yet safe at the destination; 0 where there is none.',
+    (status) => age(status.oldestUnsafeMs, nowMs()),
+  );
+  gauge(
+    registry,
+    watched,
+    'failing_seconds',
+    'For how long the writer has failed without a success between; 0 while all is well.',
+    (status) => age(status.failingSinceMs, nowMs()),
+  );
+  createStates(registry, watched);
+  createFailures(registry, watched);
+  for (const [stat, help] of Object.entries(WRITER_STATS)) {
+    const create = stat.endsWith('_total') ? counter : gauge;
+    create(registry, watched, stat, help, (status) => status.stats[stat]);
+  }
+  return { watch: (name, status) => void watched.set(name, status) };
+}
+
+type Watched = ReadonlyMap<WriterName, () => WriterStatus>;
+type Read = (status: WriterStatus) => number | undefined;
+
+function age(sinceMs: number, nowMs: number): number {
+  return sinceMs === 0 ? 0 : Math.max(0, (nowMs - sinceMs) / 1000);
+}
+
+function gauge(registry: Registry, watched: Watched, name: string, help: string, read: Read): void {
+  new Gauge({
+    name: `${PREFIX}_${name}`,
+    help,
+    labelNames: ['writer'],
+    registers: [registry],
+    collect() {
+      for (const [writer, status] of watched) {
+        const figure = read(status());
+        if (figure !== undefined) this.set({ writer }, figure);
+      }
+    },
+  });
+}
+
+/** The totals live in the status; a counter is set to them for each scrape. */
+function counter(
+  registry: Registry,
+  watched: Watched,
+  name: string,
+  help: string,
+  read: Read,
+): void {
+  new Counter({
+    name: `${PREFIX}_${name}`,
+    help,
+    labelNames: ['writer'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [writer, status] of watched) {
+        const figure = read(status());
+        if (figure !== undefined) this.inc({ writer }, figure);
+      }
+    },
+  });
+}
+
+function createStates(registry: Registry, watched: Watched): void {
+  new Gauge({
+    name: `${PREFIX}_state`,
+    help: '1 for the state that the writer is in, 0 for the others.',
+    labelNames: ['writer', 'state'],
+    registers: [registry],
+    collect() {
+      for (const [writer, status] of watched) {
+        const current = status().state;
+        for (const state of STATES) this.set({ writer, state }, state === current ? 1 : 0);
+      }
+    },
+  });
+}
+
+function createFailures(registry: Registry, watched: Watched): void {
+  new Counter({
+    name: `${PREFIX}_write_failures_total`,
+    help: 'Writes that failed and were tried again, by reason.',
+    labelNames: ['writer', 'reason'],
+    registers: [registry],
+    collect() {
+      this.reset();
+      for (const [writer, status] of watched) {
+        const { failures } = status();
+        for (const reason of WRITE_FAULT_REASONS)
+          this.inc({ writer, reason }, failures[reason] ?? 0);
+      }
+    },
+  });
+}
