@@ -139,6 +139,7 @@ class CsvSource implements Source {
   async #endPass(): Promise<void> {
     const reader = this.#reader;
     this.#reader = undefined;
+    this.#rows = [];
     this.#waiting = undefined;
     await reader?.close();
   }

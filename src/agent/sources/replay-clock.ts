@@ -38,7 +38,7 @@ export class ReplayClock {
     this.#origin ??= { recordedMs, replayedMs: Math.max(nowMs - LEAD_MS, this.#latestMs + 1) };
     const { recordedMs: firstMs, replayedMs } = this.#origin;
     const stampMs = replayedMs + (recordedMs - firstMs) / this.#speed;
-    this.#latestMs = Math.max(this.#latestMs, Math.min(stampMs, nowMs + MAX_LEAP_MS));
+    if (!this.isLeap(stampMs, nowMs)) this.#latestMs = Math.max(this.#latestMs, stampMs);
     return stampMs;
   }
 

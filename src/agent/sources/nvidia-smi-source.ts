@@ -1,0 +1,169 @@
+/**
+ * Asks nvidia-smi, one child process per collection and never two at once: a hanging driver must not
+ * collect hanging processes.
+ */
+import type { Clock } from '../../lib/clock.ts';
+import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
+import type { Reading, Source, SourceReport } from '../reading.ts';
+import { type NvidiaSmiTable, nvidiaSmiReadings, parseNvidiaSmiCsv } from './nvidia-smi-csv.ts';
+import {
+  chooseFields,
+  DEFAULT_FIELDS,
+  type FieldChoice,
+  parseFieldHelp,
+} from './nvidia-smi-fields.ts';
+import { migDeviceReadings } from './nvidia-smi-mig.ts';
+import { type Command, runCommand } from './run-command.ts';
+import { SkipTally } from './skip-tally.ts';
+
+export interface NvidiaSmiSourceOptions {
+  /** The program; default: `nvidia-smi` on the PATH. */
+  readonly command?: string;
+  /** Per call. nvidia-smi without persistence mode can take seconds. */
+  readonly timeoutMs?: number;
+  /** Fields to ask for besides the identities; 'all' = everything the driver lists. */
+  readonly fields?: readonly string[] | 'all';
+}
+
+/** A GPU prints about 4 kB of fields; the field list is 40 kB. */
+const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
+
+/**
+ * A source that runs nvidia-smi. Its collect() rejects with NVIDIA_SMI_NOT_FOUND, NVIDIA_SMI_TIMEOUT,
+ * NVIDIA_SMI_BUSY, NVIDIA_SMI_DRIVER, NVIDIA_SMI_FAILED or NVIDIA_SMI_OUTPUT.
+ */
+export function openNvidiaSmiSource(options: NvidiaSmiSourceOptions, clock: Clock): Source {
+  return new NvidiaSmiSource(options, clock);
+}
+
+class NvidiaSmiSource implements Source {
+  readonly name = 'nvidia-smi';
+  readonly #options: NvidiaSmiSourceOptions;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #command: Command | undefined;
+  /** What this driver knows, asked once and again after a failure: drivers change under agents. */
+  #choice: FieldChoice | undefined;
+  /** The fields that the driver lacks were reported. */
+  #unknownReported = false;
+
+  constructor(options: NvidiaSmiSourceOptions, clock: Clock) {
+    this.#options = options;
+    this.#clock = clock;
+  }
+
+  async collect(): Promise<SourceReport> {
+    const skipped = new SkipTally();
+    try {
+      this.#choice ??= await this.#askFields();
+      this.#reportUnknown(this.#choice, skipped);
+      // The driver's own stamp is local time without a zone.
+      const timestampMs = this.#clock.nowMs();
+      const table = await this.#query(this.#choice.fields, skipped);
+      const readings = nvidiaSmiReadings(table, timestampMs, skipped);
+      const devices = hasMig(table) ? await this.#listMigDevices(timestampMs, skipped) : [];
+      return { readings: [...readings, ...devices], skipped: skipped.list(), done: false };
+    } catch (error) {
+      this.#choice = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#command?.result;
+  }
+
+  async #askFields(): Promise<FieldChoice> {
+    const known = parseFieldHelp((await this.#run(['--help-query-gpu'])).stdout);
+    if (!known.has('uuid') || !known.has('index')) {
+      throw failed('NVIDIA_SMI_OUTPUT', 'its list of fields names neither uuid nor index');
+    }
+    return chooseFields(known, this.#options.fields ?? DEFAULT_FIELDS);
+  }
+
+  /** Once per list: which of the wanted fields this driver lacks does not change by the minute. */
+  #reportUnknown(choice: FieldChoice, skipped: SkipTally): void {
+    if (this.#unknownReported) return;
+    this.#unknownReported = true;
+    for (const field of choice.unknown) skipped.add(field, 'unknown to this driver');
+  }
+
+  async #query(fields: readonly string[], skipped: SkipTally): Promise<NvidiaSmiTable> {
+    const args = [`--query-gpu=${fields.join(',')}`, '--format=csv'];
+    const { code, stdout, stderr } = await this.#run(args, { anyExitCode: true });
+    const table = parseNvidiaSmiCsv(stdout, skipped);
+    if (table !== undefined && table.rows.length > 0) {
+      // One lost GPU makes nvidia-smi fail after it printed the others; those are worth having.
+      if (code !== 0)
+        skipped.add('nvidia-smi', `exit code ${code}: ${firstLine(stderr || stdout)}`);
+      return table;
+    }
+    if (code !== 0) throw exitFailure(code, stdout, stderr);
+    throw failed('NVIDIA_SMI_OUTPUT', `it printed no table but ${firstLine(stdout)}`);
+  }
+
+  async #listMigDevices(timestampMs: number, skipped: SkipTally): Promise<Reading[]> {
+    try {
+      return migDeviceReadings((await this.#run(['-L'])).stdout, timestampMs);
+    } catch (error) {
+      skipped.add('MIG devices', errorMessage(error));
+      return [];
+    }
+  }
+
+  async #run(args: readonly string[], { anyExitCode = false } = {}) {
+    if (this.#command?.isRunning() === true) {
+      throw failed('NVIDIA_SMI_BUSY', 'the last one still hangs; the driver may be stuck');
+    }
+    const { command = 'nvidia-smi', timeoutMs = 20_000 } = this.#options;
+    const bounds = { timeoutMs, maxBytes: MAX_OUTPUT_BYTES, signal: this.#stop.signal };
+    this.#command = runCommand(command, args, bounds, this.#clock);
+    const result = await this.#command.result;
+    switch (result.kind) {
+      case 'exited':
+        if (result.code === 0 || anyExitCode) return result;
+        throw exitFailure(result.code, result.stdout, result.stderr);
+      case 'not_started':
+        throw startFailure(command, result.error);
+      case 'killed':
+        throw failed('NVIDIA_SMI_FAILED', `it was ended by ${result.signal}`);
+      case 'timeout':
+        throw failed('NVIDIA_SMI_TIMEOUT', `no answer within ${timeoutMs} ms`);
+      case 'too_much_output':
+        throw failed('NVIDIA_SMI_OUTPUT', `it printed more than ${MAX_OUTPUT_BYTES} bytes`);
+      case 'stopped':
+        throw failed('NVIDIA_SMI_FAILED', 'the source was closed');
+    }
+  }
+}
+
+function hasMig({ columns, rows }: NvidiaSmiTable): boolean {
+  const mode = columns.findIndex(({ field }) => field === 'mig.mode.current');
+  return mode >= 0 && rows.some((row) => row[mode] === 'Enabled');
+}
+
+function startFailure(command: string, error: unknown): OperatingError {
+  return errorCode(error) === 'ENOENT'
+    ? failed('NVIDIA_SMI_NOT_FOUND', `there is no ${command}; is the driver installed?`, error)
+    : failed('NVIDIA_SMI_FAILED', errorMessage(error), error);
+}
+
+/** nvidia-smi says what is wrong on stdout as often as on stderr. */
+const DRIVER_TROUBLE =
+  /version mismatch|couldn't communicate with the NVIDIA driver|failed to initialize NVML|no devices were found/i;
+
+function exitFailure(code: number, stdout: string, stderr: string): OperatingError {
+  const said = `${stdout}\n${stderr}`.trim();
+  const trouble = said.split('\n').find((line) => DRIVER_TROUBLE.test(line));
+  if (trouble !== undefined) return failed('NVIDIA_SMI_DRIVER', firstLine(trouble));
+  return failed('NVIDIA_SMI_FAILED', `exit code ${code}: ${firstLine(said)}`);
+}
+
+function firstLine(text: string): string {
+  return JSON.stringify((text.trim().split('\n')[0] ?? '').slice(0, 300));
+}
+
+function failed(code: string, why: string, cause?: unknown): OperatingError {
+  return new OperatingError(code, `cannot ask nvidia-smi: ${why}`, { cause });
+}
