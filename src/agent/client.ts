@@ -115,18 +115,18 @@ export class TelemetryClient {
    * SPOOL_IN_USE, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
    */
   static async open(options: ClientOptions, deps: ClientDeps): Promise<TelemetryClient> {
-    const client = new TelemetryClient(options, deps);
+    const client = new TelemetryClient(options, deps, await openSpool(options, deps.clock));
     client.#connection.start();
     return client;
   }
 
-  private constructor(options: ClientOptions, deps: ClientDeps) {
+  private constructor(options: ClientOptions, deps: ClientDeps, spool: Spool) {
     const { clock, logger } = deps;
     this.#clock = clock;
     this.#logger = logger;
     this.#nodeId = options.nodeId;
     this.#ackLatency = deps.ackLatency ?? createLatencyHistogram();
-    this.#spool = openSpool(options, clock);
+    this.#spool = spool;
     this.#nextSequence = this.#spool.nextSequence;
     this.#ledger = new AckLedger({
       maxInFlightBatches: options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES,
@@ -435,7 +435,7 @@ function closedError(): OperatingError {
   return new OperatingError('CLIENT_CLOSED', 'cannot connect: the client is closed');
 }
 
-function openSpool(options: ClientOptions, clock: Clock): Spool {
+async function openSpool(options: ClientOptions, clock: Clock): Promise<Spool> {
   const { dir, maxBytes } = options.spool;
   const epoch = options.epoch ?? clock.nowMs();
   if (dir === undefined) return new MemorySpool({ epoch, maxBytes });

@@ -15,28 +15,19 @@ export const AGENT_CLOSE_CODES = {
   newCredentials: 0x2003,
 } as const;
 
-/** TLS alert → what an operator should look at. */
-const TLS_ALERTS: ReadonlyMap<number, string> = new Map([
-  [40, 'the handshake failed'],
-  [42, 'a certificate is bad: wrong name, or not signed by the authority in --ca'],
-  [43, 'a certificate is of an unsupported type'],
-  [44, 'a certificate was revoked'],
-  [45, 'a certificate has expired'],
-  [46, 'a certificate was not acceptable: wrong name, or not signed by the authority in --ca'],
-  [48, 'a certificate is signed by an unknown authority; compare --ca with the collector’s'],
-  [49, 'access was denied'],
-  [51, 'a signature did not verify'],
-  [112, 'the collector does not know the server name'],
-  [116, 'the collector wants a client certificate and was given none'],
-  [120, 'the other side does not speak horizon-telemetry/1; is this the collector’s port?'],
-]);
+/** Whom a connection was for: what a person compares with the certificates. */
+export interface ConnectionTarget {
+  readonly address: QuicAddress;
+  readonly serverName: string;
+}
 
 /** Why a connection ended, as a sentence part for logs: `cannot connect to x: <this>`. */
-export function describeClose(close: QuicCloseReason, remote: QuicAddress): string {
+export function describeClose(close: QuicCloseReason, target: ConnectionTarget): string {
   if (close.by === 'idle' || close.by === 'handshake-timeout') {
+    const { host, port } = target.address;
     return close.wasConnected
       ? 'the collector went silent'
-      : `no answer from UDP ${remote.host}:${remote.port}; is the collector running and the port open?`;
+      : `no answer from UDP ${host} port ${port}; is the collector running and the port open?`;
   }
   const who = close.by === 'peer' ? 'the collector' : 'this agent';
   const text = close.reason === '' ? '' : `: ${close.reason}`;
@@ -45,8 +36,39 @@ export function describeClose(close: QuicCloseReason, remote: QuicAddress): stri
   }
   if (close.code >= 256 && close.code < 512) {
     const alert = close.code - 256;
-    const meaning = TLS_ALERTS.get(alert) ?? 'the TLS handshake failed';
+    const meanings = close.by === 'peer' ? collectorAlerts() : agentAlerts(target.serverName);
+    const meaning = meanings.get(alert) ?? 'the TLS handshake failed';
     return `${who} refused: ${meaning} (TLS alert ${alert})${text}`;
   }
   return `${who} ended the connection (QUIC error 0x${close.code.toString(16)})${text}`;
+}
+
+/** What the collector means by refusing this agent. */
+function collectorAlerts(): ReadonlyMap<number, string> {
+  return new Map([
+    [42, 'the agent’s certificate is not valid'],
+    [43, 'the agent’s certificate does not allow client authentication'],
+    [44, 'the agent’s certificate was revoked'],
+    [45, 'the agent’s certificate has expired, or a clock is wrong'],
+    [46, 'the agent’s certificate is not acceptable'],
+    [48, 'the agent’s certificate is signed by an authority that the collector does not trust'],
+    [116, 'the agent showed no certificate'],
+    [120, 'it does not speak horizon-telemetry/1; is this the collector’s port?'],
+  ]);
+}
+
+/** What this agent found wrong with the collector. */
+function agentAlerts(serverName: string): ReadonlyMap<number, string> {
+  const name = JSON.stringify(serverName);
+  return new Map([
+    [
+      42,
+      `the collector’s certificate is not for the name ${name}; set the server name to one of its DNS names`,
+    ],
+    [43, 'the collector’s certificate does not allow server authentication'],
+    [45, 'the collector’s certificate has expired, or a clock is wrong'],
+    [46, 'the collector’s certificate is not acceptable'],
+    [48, 'the collector’s certificate is not signed by the authority that this agent trusts'],
+    [120, 'the other side does not speak horizon-telemetry/1; is this the collector’s port?'],
+  ]);
 }

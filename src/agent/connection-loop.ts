@@ -164,6 +164,7 @@ export class ConnectionLoop {
   }
 
   #handlers(attempt: Attempt, address: QuicAddress): QuicHandlers {
+    const { serverName } = this.#options;
     const isCurrent = () => this.#attempt === attempt;
     return {
       onConnected: (connection) => {
@@ -180,7 +181,7 @@ export class ConnectionLoop {
       },
       onDrained: () => {},
       onClosed: (_connection: QuicConnection, reason: QuicCloseReason) => {
-        if (isCurrent()) this.#fail(attempt, describeClose(reason, address));
+        if (isCurrent()) this.#fail(attempt, describeClose(reason, { address, serverName }));
       },
     };
   }

@@ -14,6 +14,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { lmdbFileFlaw } from '../lib/lmdb-file.ts';
 import { type Spool, SpoolBudget, type SpooledBatch } from './spool.ts';
 import { claimSpool } from './spool-owner.ts';
 
@@ -43,29 +44,30 @@ export class DiskSpool implements Spool {
   readonly #release: () => void;
   #isClosed = false;
 
-  /** Creates the directory where there is none. Throws SPOOL_IN_USE, SPOOL_UNUSABLE, SPOOL_OF_OTHER_NODE. */
-  static open(options: DiskSpoolOptions): DiskSpool {
+  /**
+   * Creates the directory where there is none. Rejects with SPOOL_IN_USE, SPOOL_UNUSABLE or
+   * SPOOL_OF_OTHER_NODE, and leaves the directory as it was.
+   */
+  static async open(options: DiskSpoolOptions): Promise<DiskSpool> {
     const release = claimDirectory(options.dir);
+    let root: RootDatabase | undefined;
     try {
-      return new DiskSpool(options, release);
+      root = openEnvironment(options.dir);
+      return new DiskSpool(root, options, release);
     } catch (error) {
+      await root?.close();
       release();
       if (error instanceof OperatingError) throw error;
       throw unusable(options.dir, error);
     }
   }
 
-  private constructor(options: DiskSpoolOptions, release: () => void) {
+  private constructor(root: RootDatabase, options: DiskSpoolOptions, release: () => void) {
+    this.#root = root;
     this.#release = release;
     this.#budget = new SpoolBudget(options.maxBytes);
-    this.#root = open({
-      path: path.join(options.dir, 'spool.lmdb'),
-      noSubdir: true,
-      maxDbs: 4,
-      compression: false,
-    });
-    this.#batches = this.#root.openDB({ name: 'batches', encoding: 'binary' });
-    this.#state = this.#root.openDB({ name: 'state', encoding: 'json' });
+    this.#batches = root.openDB({ name: 'batches', encoding: 'binary' });
+    this.#state = root.openDB({ name: 'state', encoding: 'json' });
     this.epoch = this.#initialize(options);
     this.recovered = this.#readIndex();
     const last = Number(this.#state.get('lastSequence') ?? 0);
@@ -165,6 +167,13 @@ function claimDirectory(dir: string): () => void {
     throw unusable(dir, error);
   }
   return claimSpool(dir);
+}
+
+function openEnvironment(dir: string): RootDatabase {
+  const file = path.join(dir, 'spool.lmdb');
+  const flaw = lmdbFileFlaw(file);
+  if (flaw !== undefined) throw unusable(dir, flaw);
+  return open({ path: file, noSubdir: true, maxDbs: 4, compression: false });
 }
 
 function unusable(dir: string, why: unknown): OperatingError {

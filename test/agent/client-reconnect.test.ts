@@ -157,7 +157,9 @@ test('a collector of another authority is never sent anything, and the log says 
   const client = await bench.client(stub.address, { credentials });
   void client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
   await eventually('three tries', () => warnings('cannot connect').length >= 3);
-  expect(warnings('cannot connect')[0]).toMatch(/authority/);
+  expect(warnings('cannot connect')[0]).toContain(
+    'not signed by the authority that this agent trusts',
+  );
   expect(client.isConnected).toBe(false);
   expect(stub.received).toEqual([]);
 });
@@ -167,7 +169,7 @@ test('a collector with another name in its certificate is never sent anything', 
   const client = await bench.client(stub.address, { serverName: 'other.test' });
   void client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
   await eventually('two tries', () => warnings('cannot connect').length >= 2);
-  expect(warnings('cannot connect')[0]).toMatch(/name/);
+  expect(warnings('cannot connect')[0]).toContain('not for the name "other.test"');
   expect(stub.received).toEqual([]);
 });
 
@@ -178,7 +180,7 @@ test('an agent whose certificate the collector does not accept is told so', asyn
   const credentials = { ...stranger, caPem: bench.agentCredentials.caPem };
   const client = await bench.client(stub.address, { credentials });
   await eventually('two tries', () => warnings('cannot connect').length >= 2);
-  expect(warnings('cannot connect')[0]).toMatch(/the collector refused/);
+  expect(warnings('cannot connect')[0]).toContain('an authority that the collector does not trust');
   expect(client.isConnected).toBe(false);
 });
 
