@@ -1,0 +1,111 @@
+/**
+ * What the journal says of itself to Prometheus. Figures that exist anyway are read when they are
+ * asked for.
+ */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+
+const PREFIX = 'telemetry_collector_journal_';
+
+export interface JournalFigures {
+  readonly liveBytes: number;
+  readonly maxBytes: number;
+  readonly freeBytes: number;
+  readonly fileBytes: number;
+  readonly headSeq: number;
+  readonly tailSeq: number;
+  readonly gaps: number;
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly producers: number;
+  readonly queuedRecords: number;
+  readonly queuedBytes: number;
+  readonly unclean: boolean;
+}
+
+export interface JournalMetrics {
+  /** One transaction; `records` is 0 where it added none. */
+  observeCommit(seconds: number, records: number): void;
+  countFailure(code: string): void;
+  /** Whom to ask for the rest, from now on. */
+  watch(figures: () => JournalFigures): void;
+}
+
+const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) => number][] = [
+  ['live_bytes', 'Disk space of records that some writer still has to write.', (f) => f.liveBytes],
+  ['max_bytes', 'The budget for live bytes, from journal.max_bytes.', (f) => f.maxBytes],
+  ['disk_free_bytes', "Free space on the journal's file system.", (f) => f.freeBytes],
+  ['file_bytes', 'Size of the data file, which never shrinks.', (f) => f.fileBytes],
+  ['head_seq', 'Number of the newest record.', (f) => f.headSeq],
+  ['tail_seq', 'Number of the newest record that has been removed.', (f) => f.tailSeq],
+  ['tables', 'Series tables stored.', (f) => f.tables],
+  ['table_bytes', 'Disk space of the series tables, about.', (f) => f.tableBytes],
+  ['producers', 'Producers (node and epoch) with a duplicate window.', (f) => f.producers],
+  ['queued_records', 'Records that wait for the next transaction.', (f) => f.queuedRecords],
+  ['queued_bytes', 'Bytes of records that wait for the next transaction.', (f) => f.queuedBytes],
+  [
+    'unclean_start',
+    '1 if the daemon before this one ended without closing the journal.',
+    (f) => Number(f.unclean),
+  ],
+];
+
+export function createJournalMetrics(registry: Registry): JournalMetrics {
+  let figures: (() => JournalFigures) | undefined;
+  const registers = [registry];
+  for (const [name, help, value] of GAUGES) {
+    new Gauge({
+      name: PREFIX + name,
+      help,
+      registers,
+      collect() {
+        if (figures !== undefined) this.set(value(figures()));
+      },
+    });
+  }
+  new Counter({
+    name: `${PREFIX}sequence_gaps_total`,
+    help: 'Sequences that an agent passed over and that can never be received.',
+    registers,
+    collect() {
+      if (figures === undefined) return;
+      this.reset();
+      this.inc(figures().gaps);
+    },
+  });
+  const commits = new Histogram({
+    name: `${PREFIX}commit_seconds`,
+    help: 'Time for one transaction to reach the disk.',
+    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5],
+    registers,
+  });
+  const groups = new Histogram({
+    name: `${PREFIX}group_records`,
+    help: 'Records made durable by one transaction.',
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+    registers,
+  });
+  const appends = new Counter({
+    name: `${PREFIX}appends_total`,
+    help: 'Records made durable.',
+    registers,
+  });
+  const failures = new Counter({
+    name: `${PREFIX}failures_total`,
+    help: 'Transactions that failed, by error code.',
+    labelNames: ['code'],
+    registers,
+  });
+  for (const code of ['JOURNAL_FULL', 'JOURNAL_UNAVAILABLE']) failures.inc({ code }, 0);
+  return {
+    observeCommit(seconds, records) {
+      commits.observe(seconds);
+      if (records === 0) return;
+      groups.observe(records);
+      appends.inc(records);
+    },
+    countFailure: (code) => failures.inc({ code }),
+    watch(source) {
+      figures = source;
+    },
+  };
+}

@@ -1,0 +1,93 @@
+/**
+ * The journal as a writer's worker thread sees it: read-only, beside the main thread that appends.
+ * Each call reads the latest commit and lets go of its snapshot before it returns; a snapshot that
+ * stayed open would keep every page freed since from being used again.
+ */
+import type { Cursor } from './cursors.ts';
+import { JournalEnvironment, readJson } from './environment.ts';
+import { type DamagedRecord, decodeRecord, type JournalRecord } from './record.ts';
+
+export interface JournalSlice {
+  /** In seq order. */
+  readonly records: readonly JournalRecord[];
+  /** Records that are there but not what was written, in seq order; nothing of them can be trusted. */
+  readonly damaged: readonly DamagedRecord[];
+  /** The last seq looked at, damaged ones included; the place to read on from. */
+  readonly lastSeq: number;
+}
+
+export class JournalReader {
+  readonly #env: JournalEnvironment;
+  #closing: Promise<void> | undefined;
+
+  private constructor(env: JournalEnvironment) {
+    this.#env = env;
+  }
+
+  /** Throws OperatingError where there is no journal or one of another format. */
+  static open(dir: string): JournalReader {
+    return new JournalReader(JournalEnvironment.openForReading(dir));
+  }
+
+  /**
+   * The records after `afterSeq`: up to `maxRecords`, and no further once they hold `maxBytes`; at
+   * least one where there is one. Empty at the head. The columns are copies and the caller's.
+   */
+  read(afterSeq: number, maxRecords: number, maxBytes: number): JournalSlice {
+    const records: JournalRecord[] = [];
+    const damaged: DamagedRecord[] = [];
+    let seq = afterSeq;
+    let bytes = 0;
+    this.#env.refresh();
+    try {
+      while (records.length + damaged.length < maxRecords && bytes < maxBytes) {
+        const next = this.#nextSeq(seq, seq === afterSeq);
+        const value = next === undefined ? undefined : this.#env.logBytes(next);
+        if (next === undefined || value === undefined) break;
+        const record = decodeRecord(next, value);
+        if ('why' in record) damaged.push(record);
+        else records.push(record);
+        bytes += value.length;
+        seq = next;
+      }
+      return { records, damaged, lastSeq: seq };
+    } finally {
+      this.#env.refresh();
+    }
+  }
+
+  /** A copy of the encoded series table; undefined where it is not stored. */
+  table(id: string): Uint8Array | undefined {
+    return this.#fresh(() => {
+      const bytes = this.#env.tables.tables.getBinary(id);
+      return bytes === undefined ? undefined : new Uint8Array(bytes);
+    });
+  }
+
+  /** The committed cursor of `writer`; 0 where it has none. */
+  cursor(writer: string): number {
+    return this.#fresh(() => readJson<Cursor>(this.#env.tables.cursors, writer)?.position.seq ?? 0);
+  }
+
+  /** Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#env.close();
+    return this.#closing;
+  }
+
+  /** Seqs have no holes, except that a reader behind the tail has to find the tail first. */
+  #nextSeq(seq: number, first: boolean): number | undefined {
+    if (!first) return seq + 1;
+    for (const found of this.#env.tables.log.getKeys({ start: seq + 1, limit: 1 })) return found;
+    return undefined;
+  }
+
+  #fresh<T>(read: () => T): T {
+    this.#env.refresh();
+    try {
+      return read();
+    } finally {
+      this.#env.refresh();
+    }
+  }
+}
