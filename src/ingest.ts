@@ -51,15 +51,10 @@ export interface IngestSession {
 
 export class Ingest {
   readonly #deps: IngestDeps;
-  #options: IngestOptions;
+  readonly #options: IngestOptions;
 
   constructor(deps: IngestDeps, options: IngestOptions) {
     this.#deps = deps;
-    this.#options = options;
-  }
-
-  /** New limits for connections that open from now on. */
-  reconfigure(options: IngestOptions): void {
     this.#options = options;
   }
 

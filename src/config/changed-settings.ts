@@ -11,38 +11,57 @@ const LIVE_SETTINGS: ReadonlySet<string> = new Set([
   'limits.series_ttl_secs',
   'limits.max_timestamp_age_secs',
   'limits.max_timestamp_ahead_secs',
+  'limits.backpressure_threshold',
+  'limits.backpressure_bytes',
   'limits.node_samples_per_second',
   'observability.log_level',
   'observability.max_writer_lag_secs',
 ]);
 
 export interface ChangedSettings {
+  /** The running configuration with the live settings of the new one. */
+  readonly config: Config;
   /** Names of changed settings that take effect at once. */
   readonly live: readonly string[];
   /** Names of changed settings that wait for a restart. */
   readonly atRestart: readonly string[];
 }
 
-/** Compares two configurations setting by setting. */
-export function changedSettings(before: Config, after: Config): ChangedSettings {
-  const old = flatten(before);
+type Sections = Record<string, Record<string, unknown>>;
+
+/** Compares the running configuration with a new one, setting by setting. */
+export function changedSettings(running: Config, wanted: Config): ChangedSettings {
+  const config = structuredClone(running);
   const live: string[] = [];
   const atRestart: string[] = [];
-  for (const [name, value] of flatten(after)) {
-    if (old.get(name) !== value) (LIVE_SETTINGS.has(name) ? live : atRestart).push(name);
-    old.delete(name);
+  for (const name of new Set([...settingNames(running), ...settingNames(wanted)])) {
+    const value = readSetting(wanted, name);
+    if (JSON.stringify(value) === JSON.stringify(readSetting(running, name))) continue;
+    if (LIVE_SETTINGS.has(name)) {
+      live.push(name);
+      writeSetting(config, name, value);
+    } else {
+      atRestart.push(name);
+    }
   }
-  return { live, atRestart: [...atRestart, ...old.keys()] };
+  return { config, live, atRestart };
 }
 
-/** `section.key` → its value as JSON. */
-function flatten(config: Config): Map<string, string> {
-  const flat = new Map<string, string>();
-  for (const [section, values] of Object.entries(config)) {
-    if (typeof values !== 'object') flat.set(section, JSON.stringify(values));
-    else
-      for (const [key, value] of Object.entries(values))
-        flat.set(`${section}.${key}`, JSON.stringify(value));
-  }
-  return flat;
+/** `section.key`, and the bare key at the top level. */
+function settingNames(config: Config): string[] {
+  return Object.entries(config).flatMap(([section, values]) =>
+    typeof values === 'object' ? Object.keys(values).map((key) => `${section}.${key}`) : [section],
+  );
+}
+
+function readSetting(config: Config, name: string): unknown {
+  const [section = '', key] = name.split('.');
+  const values = (config as unknown as Sections)[section];
+  return key === undefined ? values : values?.[key];
+}
+
+function writeSetting(config: Config, name: string, value: unknown): void {
+  const [section = '', key = ''] = name.split('.');
+  const values = (config as unknown as Sections)[section];
+  if (values !== undefined) values[key] = value;
 }

@@ -25,6 +25,7 @@ import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { repeat } from '../lib/repeat.ts';
 import { AppendQueue } from './append-queue.ts';
+import type { CursorWaiter } from './cursors.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import { DiskBudget } from './disk-budget.ts';
 import { WriteList } from './environment.ts';
@@ -82,6 +83,8 @@ export class Journal {
   readonly #appendedListeners: ((headSeq: number) => void)[] = [];
   readonly #brokenListeners: ((reason: string) => void)[] = [];
   readonly #stopTicking: () => void;
+  /** Who waits for the next commit, whatever is in it. */
+  readonly #probes: CursorWaiter[] = [];
   #loop: Promise<void> | undefined;
   #ledgerChanged = false;
   /** The once-a-second work is due. */
@@ -207,6 +210,16 @@ export class Journal {
   /** Resolves once everything appended so far is on disk; rejects if some of it failed. */
   durable(): Promise<void> {
     return this.#queue.barrier();
+  }
+
+  /** Commits a small transaction; rejects where that does not work. For whoever asks if it does. */
+  probe(): Promise<void> {
+    if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));
+    return new Promise((resolve, reject) => {
+      this.#probes.push({ resolve, reject });
+      this.#tickDue = true;
+      this.#work();
+    });
   }
 
   /** Calls `listener` after each commit of records. */
@@ -363,16 +376,20 @@ export class Journal {
     const startedMs = this.#clock.monotonicMs();
     const ledgerChanged = this.#ledgerChanged;
     this.#ledgerChanged = false;
+    const probes = this.#probes.splice(0);
     try {
       await this.#core.env.commit(plan.writes);
     } catch (error) {
       this.#ledgerChanged ||= ledgerChanged;
       assert(error instanceof OperatingError, `unexpected ${errorMessage(error)}`);
       this.#core.env.verifyLastSeq(this.headSeq, this.tailSeq);
-      return this.#failed(error);
+      const failure = this.#failed(error);
+      for (const { reject } of probes) reject(failure);
+      return failure;
     }
     plan.fold();
     this.#succeeded();
+    for (const { resolve } of probes) resolve();
     this.#metrics.observeCommit((this.#clock.monotonicMs() - startedMs) / 1000, records);
     return undefined;
   }
