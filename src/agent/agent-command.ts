@@ -4,18 +4,11 @@
  */
 import fs from 'node:fs';
 import { isIP } from 'node:net';
+import os from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { packageFile } from '../lib/package-root.ts';
 import type { QuicAddress } from '../lib/quic/quic-endpoint.ts';
-import type { SourceKind, SourceOptions } from './sources/open-source.ts';
-
-export const SOURCE_KINDS: readonly SourceKind[] = [
-  'simulate',
-  'csv',
-  'nvidia-smi',
-  'prometheus',
-  'host',
-];
+import { SOURCE_KINDS, type SourceKind, type SourceOptions } from './sources/open-source.ts';
 
 /** Where to send, and as whom. */
 export interface ServerSettings {
@@ -65,7 +58,7 @@ Examples:
 Signals: SIGTERM and SIGINT send what is left for up to 10 seconds and print a summary, a second one
 exits at once; SIGHUP reads the certificate files again.
 Exit codes: 0 everything was acknowledged, 1 operating error, 2 wrong usage, 3 stopped with samples
-that were dropped or not acknowledged.
+that were dropped, refused or not acknowledged.
 `;
 
 /** What the arguments (without the program's name) ask for. Prints help, version and usage errors. */
@@ -92,7 +85,7 @@ interface RawOptions {
   key?: string;
   ca?: string;
   serverName?: string;
-  nodeId: string;
+  nodeId?: string;
   source?: SourceKind[];
   interval: number;
   once?: true;
@@ -134,7 +127,7 @@ function addServerOptions(command: Command): void {
     .option('--key <file>', 'private key of the certificate, PEM')
     .option('--ca <file>', 'authorities that may have signed the collector’s certificate, PEM')
     .option('--server-name <name>', 'DNS name in the collector’s certificate (default: the host)')
-    .option('--node-id <id>', 'who the metrics are about (default: as the certificate says)', '');
+    .option('--node-id <id>', 'who the metrics are about (default: as the certificate says)');
 }
 
 function addRunOptions(command: Command): void {
@@ -169,10 +162,10 @@ function addSourceOptions(command: Command): void {
     .option('--gpus <n>', 'simulate: number of GPUs', parseCount, 8)
     .option('--seed <n>', 'simulate: the same seed gives the same values', parseInteger, 1)
     .option('--file <file>', 'csv: the DCGM export to replay')
-    .option('--speed <factor>', 'csv: replay speed; 0: without pauses', parseSeconds, 1)
+    .option('--speed <factor>', 'csv: with moved timestamps; 0: without pauses', parseSeconds, 1)
     .option('--loop', 'csv: start over at the end')
     .option('--host-filter <hostname>', 'csv: only rows of this Hostname')
-    .option('--restamp', 'csv: move the timestamps to now')
+    .option('--restamp', 'csv: move the timestamps to now; --loop does so too')
     .option('--nvidia-smi-path <file>', 'nvidia-smi: the program', 'nvidia-smi')
     .option('--url <url>', 'prometheus: the page to scrape');
 }
@@ -195,7 +188,7 @@ function toSettings(raw: RawOptions): AgentSettings {
   }
   return {
     server: raw.dryRun === true ? undefined : toServer(raw),
-    nodeId: raw.nodeId,
+    nodeId: raw.nodeId ?? '',
     intervalMs: Math.round(raw.interval * 1000),
     rounds: raw.once === true ? 1 : raw.count,
     spoolDir: raw.spoolDir,
@@ -248,17 +241,19 @@ function defaultServerName(host: string): string {
 }
 
 function toSourceOptions(raw: RawOptions): SourceOptions {
+  const { file, gpus, hostFilter, loop, nvidiaSmiPath, restamp, seed, speed, url } = raw;
+  const nodeId = raw.nodeId ?? os.hostname();
+  const replay = {
+    speed,
+    ...(loop === undefined ? {} : { loop }),
+    ...(restamp === undefined ? {} : { restamp }),
+    ...(hostFilter === undefined ? {} : { node: hostFilter }),
+  };
   return {
-    nodeId: raw.nodeId,
-    gpus: raw.gpus,
-    seed: raw.seed,
-    speed: raw.speed,
-    loop: raw.loop === true,
-    restamp: raw.restamp === true,
-    nvidiaSmiPath: raw.nvidiaSmiPath,
-    ...(raw.file === undefined ? {} : { file: raw.file }),
-    ...(raw.hostFilter === undefined ? {} : { hostFilter: raw.hostFilter }),
-    ...(raw.url === undefined ? {} : { url: raw.url }),
+    simulate: { nodeId, gpus, seed },
+    nvidiaSmi: { command: nvidiaSmiPath },
+    ...(file === undefined ? {} : { csv: { path: file, ...replay } }),
+    ...(url === undefined ? {} : { prometheus: { url } }),
   };
 }
 
@@ -299,7 +294,7 @@ function parseCount(text: string): number {
 
 function parseSize(text: string): number {
   const match = /^(\d+)(KiB|MiB|GiB)?$/.exec(text);
-  const units = { KiB: 1024, MiB, GiB: 1024 * MIB } as const;
+  const units = { KiB: 1024, MiB: MIB, GiB: 1024 * MIB } as const;
   const unit = match?.[2] as keyof typeof units | undefined;
   const bytes = Number(match?.[1]) * (unit === undefined ? 1 : units[unit]);
   if (!(bytes >= 65_536 && bytes <= 1024 * units.GiB)) {

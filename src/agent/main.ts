@@ -11,6 +11,7 @@ import { dryRun } from './dry-run.ts';
 import { Agent, openSources } from './run-agent.ts';
 
 const EXIT_OPERATING_ERROR = 1;
+const EXIT_USAGE = 2;
 const EXIT_INCOMPLETE = 3;
 const STDERR = 2;
 
@@ -25,7 +26,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     process.stderr.write(`error: ${errorMessage(error)}\n`);
-    return EXIT_OPERATING_ERROR;
+    return error.code === 'SOURCE_OPTIONS' ? EXIT_USAGE : EXIT_OPERATING_ERROR;
   } finally {
     release();
   }
@@ -42,7 +43,10 @@ async function runCommand(settings: AgentSettings): Promise<number> {
 }
 
 async function runDry(settings: AgentSettings): Promise<number> {
-  const sources = await openSources(settings, systemClock);
+  const sources = await openSources(settings, {
+    clock: systemClock,
+    logger: createLogger(settings),
+  });
   try {
     process.stdout.write(await dryRun(sources));
     return 0;

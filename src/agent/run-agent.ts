@@ -16,6 +16,11 @@ import { openSource } from './sources/open-source.ts';
 
 const DRAIN_DEADLINE_MS = 10_000;
 
+export interface AgentDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
 /** What a finished run leaves behind. */
 export interface AgentOutcome {
   readonly stats: ClientStats;
@@ -34,12 +39,12 @@ export class Agent {
 
   /** Reads the certificates and opens sources and spool. Rejects with an OperatingError. */
   static async start(
-    deps: { clock: Clock; logger: Logger },
+    deps: AgentDeps,
     settings: AgentSettings,
     server: ServerSettings,
   ): Promise<Agent> {
     const credentials = readCredentials(server);
-    const sources = await openSources(settings, deps.clock);
+    const sources = await openSources(settings, deps);
     const { nodeId, spoolBytes, spoolDir } = settings;
     const { remote, serverName } = server;
     const spool = { maxBytes: spoolBytes, ...(spoolDir === undefined ? {} : { dir: spoolDir }) };
@@ -54,7 +59,7 @@ export class Agent {
   }
 
   private constructor(
-    deps: { clock: Clock; logger: Logger },
+    deps: AgentDeps,
     settings: AgentSettings,
     server: ServerSettings,
     parts: { client: TelemetryClient; sources: readonly Source[] },
@@ -102,11 +107,11 @@ export class Agent {
 }
 
 /** Opens each kind of source that is asked for. Rejects with an OperatingError, with none left open. */
-export async function openSources(settings: AgentSettings, clock: Clock): Promise<Source[]> {
+export async function openSources(settings: AgentSettings, deps: AgentDeps): Promise<Source[]> {
   const sources: Source[] = [];
   for (const kind of settings.sources) {
     try {
-      sources.push(await openSource(kind, settings.sourceOptions, clock));
+      sources.push(await openSource(kind, settings.sourceOptions, deps));
     } catch (error) {
       await closeAll(sources);
       if (error instanceof OperatingError) throw error;

@@ -18,7 +18,8 @@ import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/telemetry.ts
 
 /** What the stub does about a batch. */
 export type Answer =
-  | { kind: 'accept' | 'duplicate' | 'reject' | 'silence' }
+  | { kind: 'accept' | 'duplicate' | 'reject' }
+  | { kind: 'silence' }
   | { kind: 'partial'; rejected: number }
   | { kind: 'throttle'; retryAfterMs: number }
   | { kind: 'close'; code: number }
