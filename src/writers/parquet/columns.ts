@@ -122,8 +122,8 @@ export function compareSeriesRows(a: SeriesRow, b: SeriesRow): number {
   return 0;
 }
 
-/** Compares by code point; `<` compares UTF-16 units, which puts U+1F600 before U+FF61. */
-function compareText(a: string, b: string): number {
+/** Compares texts by code point, the order of their UTF-8 bytes; `<` compares UTF-16 units, which puts U+1F600 before U+FF61. */
+export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) {

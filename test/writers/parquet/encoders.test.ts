@@ -198,6 +198,43 @@ test('a filter on a string beyond the basic plane finds its rows with both libra
   }
 });
 
+describe('number columns of any shape', () => {
+  const SHAPES: Readonly<Record<string, (i: number) => number>> = {
+    'all distinct': (i) => Math.sin(i) * 1e9,
+    'all equal': () => 2619,
+    'zeros of both signs': (i) => (i % 3 === 0 ? -0 : 0),
+    'extreme values': (i) => [5e-324, Number.MAX_VALUE, -Number.MAX_VALUE, 2 ** 53, -1][i % 5]!,
+    'runs between noise': (i) => (Math.floor(i / 100) % 2 === 0 ? 7 : i % 61),
+    'short runs': (i) => Math.floor(i / (1 + (i % 11))) % 300,
+    'many repeated': (i) => (i * 7919) % 20_011,
+    'one bit': (i) => (i * i) % 2,
+  };
+
+  test.each(Object.keys(SHAPES))('%s', async (shape) => {
+    bench = createBench();
+    const table = bench.addTable(makeTable([makeSeries('m')]));
+    const rows = shape === 'many repeated' ? 300_000 : 20_003;
+    const samples = Array.from({ length: rows }, (_, i) => ({
+      series: 0,
+      timestampMs: START + i * 7,
+      value: SHAPES[shape]!(i),
+    }));
+    await drive(bench.open(), [makeRecord(1, table, samples)], 1);
+    const [file] = warehousePaths(bench.root);
+    const read = await hyparquetRows(file!);
+    expect(read.every(({ value }, i) => Object.is(value, samples[i]!.value))).toBe(true);
+    expect(read.every(({ ts }, i) => ts === samples[i]!.timestampMs * 1000)).toBe(true);
+    const values = await duckdb(`SELECT value FROM '${file}' ORDER BY ts`);
+    expect(values.every(({ value }, i) => value === samples[i]!.value)).toBe(true);
+    const [bounds] = await duckdb(
+      `SELECT stats_min_value::DOUBLE AS lo, stats_max_value::DOUBLE AS hi
+       FROM parquet_metadata('${file}') WHERE path_in_schema = 'value'`,
+    );
+    const truth = samples.map(({ value }) => value).sort((a, b) => a - b);
+    expect(bounds).toEqual({ lo: truth[0]! + 0 || -0, hi: truth.at(-1)! + 0 });
+  });
+});
+
 test('files of both libraries in one warehouse are read together', async () => {
   bench = createBench();
   const table = bench.addTable(makeTable(mixedSeries()));
