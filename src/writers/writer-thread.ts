@@ -32,7 +32,7 @@ export type WriterThreadOptions = WriterTask & {
 
 export type WriterState = 'running' | 'backing_off' | 'broken' | 'stopped';
 
-/** Times are Unix ms; 0 is never. Totals go on over restarts of the worker. */
+/** Totals go on over restarts of the worker. */
 export interface WriterStatus {
   readonly state: WriterState;
   readonly breaker: BreakerState;
@@ -40,10 +40,11 @@ export interface WriterStatus {
   readonly readSeq: number;
   /** As committed to the journal. */
   readonly cursor: number;
-  readonly oldestUnsafeMs: number;
-  /** Since when nothing succeeds although something waits; 0 while all is well. */
-  readonly failingSinceMs: number;
-  /** When something last became safe at the destination. */
+  /** Age of the oldest record read that is not safe yet; 0 where there is none. */
+  readonly lagMs: number;
+  /** For how long nothing has succeeded although something waits; 0 while all is well. */
+  readonly failingMs: number;
+  /** When something last became safe at the destination, Unix ms; 0 is never. */
   readonly lastSuccessMs: number;
   readonly lastError: string;
   readonly restarts: number;
@@ -109,8 +110,8 @@ export class WriterThread {
       headSeq: this.#headSeq,
       readSeq: worker?.readSeq ?? this.#cursor,
       cursor: this.#cursor,
-      oldestUnsafeMs: worker?.oldestUnsafeMs ?? 0,
-      failingSinceMs: this.#failingSinceMs || (worker?.failingSinceMs ?? 0),
+      lagMs: this.#ageMs(worker?.oldestUnsafeMs ?? 0),
+      failingMs: this.#ageMs(this.#failingSinceMs || (worker?.failingSinceMs ?? 0)),
       lastSuccessMs: this.#totals.lastProgressMs,
       lastError: this.#lastError || (worker?.lastError ?? ''),
       restarts: this.#restarts,
@@ -265,6 +266,11 @@ export class WriterThread {
       'writer ended; another one starts at the committed cursor',
     );
     this.#cancelRestart = this.#clock.after(waitMs, () => this.#spawn());
+  }
+
+  /** Of a wall time; 0 where there is none. */
+  #ageMs(sinceMs: number): number {
+    return sinceMs === 0 ? 0 : Math.max(0, this.#clock.nowMs() - sinceMs);
   }
 
   #post(message: ToWorker): void {

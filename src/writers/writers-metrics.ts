@@ -27,6 +27,16 @@ const GAUGES: readonly Figure[] = [
     read: (status) => Math.max(0, status.headSeq - status.cursor),
   },
   {
+    name: 'lag_seconds',
+    help: 'Age of the oldest record read that is not yet safe; 0 where there is none.',
+    read: (status) => status.lagMs / 1000,
+  },
+  {
+    name: 'failing_seconds',
+    help: 'For how long the writer has failed without a success between; 0 while all is well.',
+    read: (status) => status.failingMs / 1000,
+  },
+  {
     name: 'last_success_timestamp_seconds',
     help: 'When something last became safe at the destination, in Unix time; 0 is never.',
     read: (status) => status.lastSuccessMs / 1000,
@@ -86,25 +96,11 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
     'Failures of the warehouse writer, after each of which unfinished files start anew.',
 };
 
-/** Creates the metrics of all writers on `registry`. `nowMs` is wall time. */
-export function createWritersMetrics(registry: Registry, nowMs: () => number): WritersMetrics {
+/** Creates the metrics of all writers on `registry`. */
+export function createWritersMetrics(registry: Registry): WritersMetrics {
   const watched = new Map<WriterName, () => WriterStatus>();
   for (const { name, help, read } of GAUGES) gauge(registry, watched, name, help, read);
   for (const { name, help, read } of COUNTERS) counter(registry, watched, name, help, read);
-  gauge(
-    registry,
-    watched,
-    'lag_seconds',
-    'Age of the oldest record read that is not yet safe at the destination; 0 where there is none.',
-    (status) => age(status.oldestUnsafeMs, nowMs()),
-  );
-  gauge(
-    registry,
-    watched,
-    'failing_seconds',
-    'For how long the writer has failed without a success between; 0 while all is well.',
-    (status) => age(status.failingSinceMs, nowMs()),
-  );
   createStates(registry, watched);
   createFailures(registry, watched);
   for (const [stat, help] of Object.entries(WRITER_STATS)) {
@@ -116,10 +112,6 @@ export function createWritersMetrics(registry: Registry, nowMs: () => number): W
 
 type Watched = ReadonlyMap<WriterName, () => WriterStatus>;
 type Read = (status: WriterStatus) => number | undefined;
-
-function age(sinceMs: number, nowMs: number): number {
-  return sinceMs === 0 ? 0 : Math.max(0, (nowMs - sinceMs) / 1000);
-}
 
 function gauge(registry: Registry, watched: Watched, name: string, help: string, read: Read): void {
   new Gauge({

@@ -1,0 +1,28 @@
+/**
+ * What a writer needs, for tests: dead letters and log lines are kept in memory.
+ */
+import { systemClock } from '../../src/lib/clock.ts';
+import { nodeFileSystem } from '../../src/lib/filesystem.ts';
+import type { DeadLetter, WriterDeps } from '../../src/writers/writer.ts';
+import type { RecordBook } from './writer-records.ts';
+
+export interface RecordedWriterDeps extends WriterDeps {
+  readonly letters: DeadLetter[];
+  /** Each line with its fields as one JSON text. */
+  readonly logLines: string[];
+}
+
+export function writerDeps(
+  book: RecordBook,
+  changes: Partial<WriterDeps> = {},
+): RecordedWriterDeps {
+  const letters: DeadLetter[] = [];
+  const logLines: string[] = [];
+  return {
+    ...{ clock: systemClock, fs: nodeFileSystem, random: () => 0.5, startCursor: 0 },
+    ...{ table: book.table, letters, logLines },
+    log: (level, message, fields) => void logLines.push(JSON.stringify({ level, message, fields })),
+    deadLetter: (added) => void letters.push(...added),
+    ...changes,
+  };
+}

@@ -1,0 +1,51 @@
+/**
+ * Journal records and series tables for tests of the writers.
+ */
+import { encodeSeriesTable } from '../../src/codec/series-table.ts';
+import type { Series, SeriesTable } from '../../src/telemetry.ts';
+import type { FeedRecord } from '../../src/writers/record-feed.ts';
+
+/** A gauge `name` with `labels`. */
+export function gauge(name: string, labels: Record<string, string> = {}): Series {
+  return {
+    name,
+    labels: Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)),
+    kind: 'gauge',
+    unit: '',
+  };
+}
+
+export type Sample = readonly [series: number, timestampMs: number, value: number];
+
+/** Builds records with running seqs and totals, and remembers their tables. */
+export class RecordBook {
+  readonly tables = new Map<string, SeriesTable>();
+  readonly records: FeedRecord[] = [];
+  #samples = 0;
+
+  add(nodeId: string, series: readonly Series[], samples: readonly Sample[]): FeedRecord {
+    const table = encodeSeriesTable(series);
+    this.tables.set(table.id, table);
+    const seq = this.records.length + 1;
+    this.#samples += samples.length;
+    const record: FeedRecord = {
+      ...{ seq, nodeId, epoch: 1, sequence: seq, tableId: table.id },
+      receivedAtMs: 1_700_000_000_000 + seq,
+      bytes: 80 + 20 * samples.length,
+      cumulativeSamples: this.#samples,
+      samples: {
+        series: Uint32Array.from(samples, ([s]) => s),
+        timestampsMs: Float64Array.from(samples, ([, t]) => t),
+        values: Float64Array.from(samples, ([, , v]) => v),
+      },
+    };
+    this.records.push(record);
+    return record;
+  }
+
+  table = (id: string): SeriesTable => {
+    const table = this.tables.get(id);
+    if (table === undefined) throw new Error(`no table ${id}`);
+    return table;
+  };
+}
