@@ -61,7 +61,10 @@ export class DeadLetterFile {
     const time = new Date(this.#clock.nowMs()).toISOString();
     const lines = letters.map((letter) => jsonLine(time, this.#writer, letter));
     const bytes = Buffer.from(lines.join(''));
-    this.#fs.makeDirectory(this.#dir);
+    if (!this.#fs.exists(this.#dir)) {
+      this.#fs.makeDirectory(this.#dir);
+      this.#fs.syncDirectory(path.dirname(this.#dir));
+    }
     this.#checkTotal(bytes.length);
     const { file, isNew } = this.#openFor(time.slice(0, 10), bytes.length);
     try {

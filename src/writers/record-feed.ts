@@ -81,7 +81,7 @@ export class RecordFeed {
       return why === undefined;
     });
     this.#note(damaged.sort((a, b) => a.seq - b.seq));
-    if (damaged.length > 0) this.#countLost(records, slice.records, damaged);
+    this.#countLost(records, slice.records, damaged);
     this.#pending = records;
     const lastDamaged = damaged.at(-1);
     if (records.length === 0 && lastDamaged !== undefined) {
