@@ -5,6 +5,7 @@
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
+import { unsignedNumber } from './long.ts';
 import { BATCH_TAGS } from './messages.ts';
 
 const FIRST_JOIN_BYTES = 256;
@@ -119,10 +120,10 @@ function readField(reader: Reader, scan: ScannedFrame): void {
       reader.pos = scan.nodeIdEnd;
       return;
     case BATCH_TAGS.epoch:
-      scan.epoch = reader.uint64().toNumber();
+      scan.epoch = unsignedNumber(reader.uint64());
       return;
     case BATCH_TAGS.sequence:
-      scan.sequence = reader.uint64().toNumber();
+      scan.sequence = unsignedNumber(reader.uint64());
       return;
     case BATCH_TAGS.seriesTable:
       addPiece(reader, scan, scan.table);

@@ -10,6 +10,7 @@ import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
 import type { BatchRejectReason, SampleColumns, Series, SeriesTable } from '../telemetry.ts';
 import type { ScannedFrame } from './frame-scan.ts';
+import { signedNumber } from './long.ts';
 import { BATCH_TAGS, MAP_ENTRY_TAGS, METRIC_TAGS } from './messages.ts';
 import { encodeSeriesTable } from './series-table.ts';
 import {
@@ -200,7 +201,7 @@ function readInt64(reader: Reader): number {
     }
     scale *= 0x80;
   }
-  return reader.int64().toNumber();
+  return signedNumber(reader.int64());
 }
 
 /** Says the same for two series only where they are the same: lengths stand before the texts. */

@@ -220,7 +220,7 @@ class TableParser {
 
   #labelSet(raw: RawSeries): readonly Label[] {
     if (raw.scattered !== undefined) return this.#resolveLabels(raw.scattered);
-    const key = this.#bytes.latin1Slice(raw.labelsStart, raw.labelsEnd);
+    const key = this.#bytes.toString('latin1', raw.labelsStart, raw.labelsEnd);
     const known = this.#labelSets.get(key);
     if (known !== undefined) return known;
     const labels = this.#resolveLabels(this.#references(raw));

@@ -7,7 +7,7 @@ const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /** The text of `bytes[start, end)`, or undefined where that is not UTF-8. */
 export function decodeText(bytes: Buffer, start: number, end: number): string | undefined {
-  if (isAscii(bytes, start, end)) return bytes.latin1Slice(start, end);
+  if (isAscii(bytes, start, end)) return bytes.toString('latin1', start, end);
   try {
     return strictUtf8.decode(bytes.subarray(start, end));
   } catch {
