@@ -94,7 +94,7 @@ class ParquetWarehouseWriter implements Writer {
   #files: CatalogEntry[] = [];
   /** A failure dropped what was taken: look at the visible files before going on. */
   #mustRecover = true;
-  /** The record that the loop has to come back to after a failure. */
+  /** The first record lost by a failure, until the loop has asked where to read from. */
   #lostSeq: number | undefined;
   #nextRetentionMs = 0;
   #rowBytes = ROW_BYTES_GUESS;
@@ -125,6 +125,7 @@ class ParquetWarehouseWriter implements Writer {
   }
 
   readFrom(): number {
+    this.#lostSeq = undefined;
     return this.#takenSeq + 1;
   }
 

@@ -184,14 +184,14 @@ test('queries over the whole tree never fail while files are being made', async 
       }
     }
   })();
-  for (let seq = 1; seq <= 60; seq++) {
+  for (let seq = 1; seq <= 2000 && queries < 30; seq++) {
     await writer.write([recordAt(seq, BENCH_START_MS + seq * 120_000, 900)]);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
   await writer.flush();
   isDone = true;
   await reading;
-  expect(queries).toBeGreaterThan(10);
+  expect(queries).toBeGreaterThanOrEqual(30);
 });
 
 test('100 000 rows of 500 series read back as written', async () => {
