@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { DaemonProcess } from '../../harness/daemon-process.ts';
 import { encodeBatch } from '../../src/codec/encode-batch.ts';
 import { encodeFrame } from '../../src/codec/framing.ts';
+import { contractType } from '../../src/codec/messages.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { SampleColumns, SeriesTable } from '../../src/telemetry.ts';
@@ -91,9 +92,9 @@ test.each([
     'bad_frame',
     'columns of different length',
     () => {
-      const samples = countedSamples(5, nowMs());
-      const columns = samples.next();
-      return batchOf(samples.table, { ...columns, values: columns.values.subarray(0, 3) });
+      const type = contractType('MetricBatch');
+      const batch = { schema_version: 1, series: [0, 0], timestamp_delta_ms: [1], value: [1, 2] };
+      return encodeFrame(type.encode(type.fromObject(batch)).finish());
     },
   ],
   [

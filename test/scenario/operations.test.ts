@@ -31,13 +31,13 @@ test('the ledger goes on where it stopped, across a clean stop and a kill', asyn
   expect(await scenario.warehouse.count()).toBe(30);
 
   daemon = await scenario.startDaemon();
-  expect((await daemon.metrics()).sum('journal_previous_stop_unclean')).toBe(0);
+  expect((await daemon.metrics()).sum('journal_unclean_start')).toBe(0);
   await sendRounds('gpu-002', 2);
   await daemon.kill();
 
   daemon = await scenario.startDaemon();
   const metrics = await daemon.metrics();
-  expect(metrics.sum('journal_previous_stop_unclean')).toBe(1);
+  expect(metrics.sum('journal_unclean_start')).toBe(1);
   expect(metrics.ledger(['parquet'])).toEqual({
     received: 50,
     accepted: 50,
@@ -88,7 +88,7 @@ test('a new certificate is taken up without a restart, and a bad pair leaves the
 
   deployment.writeServerCertificate(await newServerCertificate());
   daemon.signal('SIGHUP');
-  await daemon.waitFor('the reload', () => daemon.hasLogged('certificates reloaded'));
+  await daemon.waitFor('the reload', () => daemon.hasLogged('configuration reloaded'));
   const second = await serverCertificateSeen(daemon);
   expect(second).not.toBe(first);
 
