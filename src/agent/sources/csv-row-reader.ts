@@ -99,7 +99,8 @@ export class CsvRowReader {
   async #recover(error: Error): Promise<void> {
     this.#parser.destroy();
     this.#rowNumber += 1;
-    const why = errorCode(error) === 'CSV_QUOTE_NOT_CLOSED' ? 'quote not closed' : 'row too long';
+    const isOpenQuote = errorCode(error) === 'CSV_QUOTE_NOT_CLOSED';
+    const why = isOpenQuote ? 'quote not closed' : 'row too long or quote not closed';
     this.#rows.push({ cells: undefined, why, number: this.#rowNumber });
     this.#offset = await this.#lineAfter(this.#rowEnd);
     this.#parserStart = this.#offset;

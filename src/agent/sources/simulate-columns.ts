@@ -150,11 +150,17 @@ function gpuLabels(nodeId: string, key: string, index: number): Labels {
     ['gpu_model', GPU_MODEL],
     ['gpu_uuid', gpuUuid(`${key}/${index}`)],
     ['hostname', nodeId],
-    [
-      'pci_bus_id',
-      `00000000:${(0x18 + 0x11 * index).toString(16).toUpperCase().padStart(2, '0')}:00.0`,
-    ],
+    ['pci_bus_id', pciBusId(index)],
   ];
+}
+
+/** Eight GPUs to a PCI domain. */
+function pciBusId(index: number): string {
+  const domain = Math.floor(index / 8)
+    .toString(16)
+    .padStart(8, '0');
+  const bus = (0x18 + 0x11 * (index % 8)).toString(16).toUpperCase();
+  return `${domain}:${bus}:00.0`;
 }
 
 /** A GPU that no job holds has no pod label, rather than an empty one. */

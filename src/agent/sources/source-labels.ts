@@ -26,10 +26,10 @@ export function canonicalLabels(pairs: readonly LabelPair[]): Record<string, str
   return Object.fromEntries(labels);
 }
 
-/** Our key for `spelling`: an identity's name, `hostname` in any case, else the key as it is. */
+/** Our key for `spelling`: an identity's name, `hostname` or `device` in any case, else as it is. */
 export function canonicalKey(spelling: string): string {
   const key = canonicalLabelKey(spelling);
-  return key.toLowerCase() === 'hostname' ? 'hostname' : key;
+  return /^(hostname|device)$/i.test(key) ? key.toLowerCase() : key;
 }
 
 /** Keys with two underscores belong to Prometheus itself (`__name__`); an absent pod is no label. */
