@@ -8,14 +8,16 @@ import type { Logger } from 'pino';
 import type { LimitsConfig, SecurityConfig, ServerConfig } from '../config/schema.ts';
 import { parseSocketAddress } from '../config/socket-address.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
-import { assert } from '../lib/errors.ts';
+import { assert, type OperatingError } from '../lib/errors.ts';
 import type {
   QuicAddress,
   QuicCloseReason,
   QuicConnection,
+  QuicCredentials,
   QuicEndpoint,
+  QuicTransportOptions,
 } from '../lib/quic/quic-endpoint.ts';
-import { openQuicEndpoint } from '../lib/quic/quiche-endpoint.ts';
+import { checkCredentials, openQuicEndpoint } from '../lib/quic/quiche-endpoint.ts';
 import { repeat } from '../lib/repeat.ts';
 import { ALPN_PROTOCOL, type PeerIdentity } from '../telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
@@ -23,7 +25,7 @@ import { FailureLog } from './failure-log.ts';
 import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
 import { readPeerIdentity } from './peer-identity.ts';
 import { type DoorSession, Session, type SessionTotals } from './session.ts';
-import { type ReloadResult, TlsCredentials } from './tls-credentials.ts';
+import { type CertificateFacts, type ReloadResult, TlsCredentials } from './tls-credentials.ts';
 
 const EXPIRY_CHECK_INTERVAL_MS = 1000;
 const CLOSE_POLL_MS = 5;
@@ -140,18 +142,21 @@ export class Listener {
 
   #loadCredentials(): TlsCredentials {
     const { logger, metrics, clock } = this.#deps;
-    return new TlsCredentials(this.#config.security, clock, {
-      onLoaded(certificate) {
+    const observer = {
+      onLoaded(certificate: CertificateFacts) {
         metrics.credentialsLoaded(certificate);
         const { subject, serialNumber, validToMs } = certificate;
         const validTo = new Date(validToMs).toISOString();
         logger.info({ subject, serialNumber, validTo }, 'TLS credentials loaded');
       },
-      onReloadFailed(error) {
+      onReloadFailed(error: OperatingError) {
         metrics.credentialReloadFailed();
         logger.error({ err: error }, 'TLS credentials not reloaded; the old ones stay in use');
       },
-    });
+    };
+    const tryOut = (credentials: QuicCredentials) =>
+      checkCredentials(transportOf(this.#config.server), credentials);
+    return new TlsCredentials(this.#config.security, clock, observer, tryOut);
   }
 
   #openEndpoint(credentials: TlsCredentials): Promise<QuicEndpoint> {
@@ -162,15 +167,7 @@ export class Listener {
     return openQuicEndpoint(
       {
         bind,
-        transport: {
-          alpn: ALPN_PROTOCOL,
-          idleTimeoutMs: server.connection_timeout_secs * 1000,
-          maxStreamsBidi: server.max_streams_per_connection,
-          maxStreamsUni: server.max_streams_per_connection,
-          streamWindowBytes: server.stream_window_bytes,
-          connectionWindowBytes: server.connection_window_bytes,
-          maxUdpPayloadBytes: server.max_udp_payload_bytes,
-        },
+        transport: transportOf(server),
         socketBufferBytes: server.socket_buffer_bytes,
         accept: {
           credentials: () => credentials.current,
@@ -305,6 +302,18 @@ export class Listener {
       },
     };
   }
+}
+
+function transportOf(server: ServerConfig): QuicTransportOptions {
+  return {
+    alpn: ALPN_PROTOCOL,
+    idleTimeoutMs: server.connection_timeout_secs * 1000,
+    maxStreamsBidi: server.max_streams_per_connection,
+    maxStreamsUni: server.max_streams_per_connection,
+    streamWindowBytes: server.stream_window_bytes,
+    connectionWindowBytes: server.connection_window_bytes,
+    maxUdpPayloadBytes: server.max_udp_payload_bytes,
+  };
 }
 
 function sideOf(reason: QuicCloseReason): 'peer' | 'local' {

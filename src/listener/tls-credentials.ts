@@ -40,19 +40,28 @@ export class TlsCredentials {
   readonly #paths: SecurityConfig;
   readonly #clock: Clock;
   readonly #observer: CredentialObserver;
+  readonly #tryOut: (credentials: QuicCredentials) => void;
   #current: QuicCredentials;
   #loadedVersion: string;
   #seenVersion: string;
   #stopWatching: () => void = () => {};
 
-  /** Reads the files. Throws OperatingError BAD_CREDENTIALS naming the configuration key and file. */
-  constructor(paths: SecurityConfig, clock: Clock, observer: CredentialObserver) {
+  /**
+   * Reads the files; `tryOut` throws where the TLS stack would not take what is in them. Throws OperatingError BAD_CREDENTIALS naming the configuration key and file.
+   */
+  constructor(
+    paths: SecurityConfig,
+    clock: Clock,
+    observer: CredentialObserver,
+    tryOut: (credentials: QuicCredentials) => void,
+  ) {
     this.#paths = paths;
     this.#clock = clock;
     this.#observer = observer;
+    this.#tryOut = tryOut;
     this.#loadedVersion = fileVersions(paths);
     this.#seenVersion = this.#loadedVersion;
-    const loaded = readCredentials(paths, clock.nowMs());
+    const loaded = this.#load();
     this.#current = loaded.credentials;
     observer.onLoaded(loaded.facts);
   }
@@ -66,7 +75,7 @@ export class TlsCredentials {
     this.#loadedVersion = fileVersions(this.#paths);
     this.#seenVersion = this.#loadedVersion;
     try {
-      const loaded = readCredentials(this.#paths, this.#clock.nowMs());
+      const loaded = this.#load();
       this.#current = loaded.credentials;
       this.#observer.onLoaded(loaded.facts);
       return { ok: true };
@@ -85,6 +94,12 @@ export class TlsCredentials {
 
   close(): void {
     this.#stopWatching();
+  }
+
+  #load(): LoadedCredentials {
+    const loaded = readCredentials(this.#paths, this.#clock.nowMs());
+    this.#tryOut(loaded.credentials);
+    return loaded;
   }
 
   #lookForChange(): void {

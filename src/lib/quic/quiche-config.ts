@@ -20,13 +20,24 @@ export function buildConnectionConfig(
   credentials: QuicCredentials,
 ): Config {
   try {
+    // The stack takes a text without any certificate for an empty list, and then trusts nobody.
+    requirePem(credentials.certPem, 'the certificate chain');
+    requirePem(credentials.caPem, 'the authorities');
     return configure(transport, credentials);
   } catch (error) {
-    const why = errorMessage(error);
-    throw new OperatingError('BAD_CREDENTIALS', `cannot use TLS credentials: ${why}`, {
-      cause: error,
-    });
+    const why = `cannot use TLS credentials: ${rootMessage(error)}`;
+    throw new OperatingError('BAD_CREDENTIALS', why, { cause: error });
   }
+}
+
+/** The builder wraps what the TLS library said. */
+function rootMessage(error: unknown): string {
+  const isWrapped = error instanceof Error && error.cause instanceof Error;
+  return errorMessage(isWrapped ? error.cause : error);
+}
+
+function requirePem(text: string, what: string): void {
+  if (!text.includes('-----BEGIN CERTIFICATE-----')) throw new Error(`${what} hold no certificate`);
 }
 
 function configure(transport: QuicTransportOptions, credentials: QuicCredentials): Config {

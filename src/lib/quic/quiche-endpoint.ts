@@ -26,9 +26,11 @@ import type {
   QuicConnection,
   QuicConnectOptions,
   QuicCounters,
+  QuicCredentials,
   QuicEndpoint,
   QuicEndpointOptions,
   QuicRefusal,
+  QuicTransportOptions,
 } from './quic-endpoint.ts';
 import { buildConnectionConfig } from './quiche-config.ts';
 import {
@@ -49,6 +51,17 @@ export async function openQuicEndpoint(
 ): Promise<QuicEndpoint> {
   const socket = await DatagramSocket.bind(options.bind, options.socketBufferBytes);
   return new QuicheEndpoint(options, clock, socket);
+}
+
+/**
+ * Throws OperatingError BAD_CREDENTIALS where the TLS library would not take the trio: it is more
+ * particular than Node's, for example about key usages.
+ */
+export function checkCredentials(
+  transport: QuicTransportOptions,
+  credentials: QuicCredentials,
+): void {
+  buildConnectionConfig(transport, credentials);
 }
 
 class QuicheEndpoint implements QuicEndpoint {
