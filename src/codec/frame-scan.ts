@@ -115,7 +115,7 @@ function readField(reader: Reader, scan: ScannedFrame): void {
       scan.schemaVersion = reader.uint32();
       return;
     case BATCH_TAGS.nodeId:
-      scan.nodeIdEnd = skipBytes(reader);
+      scan.nodeIdEnd = readExtent(reader);
       scan.nodeIdStart = reader.pos;
       reader.pos = scan.nodeIdEnd;
       return;
@@ -129,9 +129,9 @@ function readField(reader: Reader, scan: ScannedFrame): void {
       addPiece(reader, scan, scan.table);
       return;
     case BATCH_TAGS.metrics:
+      reader.pos = readExtent(reader);
       if (scan.rowCount === 0) scan.firstRow = fieldStart;
       scan.rowCount += 1;
-      reader.pos = skipBytes(reader);
       return;
     default:
       readColumnField(reader, scan, tag);
@@ -165,7 +165,7 @@ function readColumnField(reader: Reader, scan: ScannedFrame, tag: number): void 
 }
 
 /** Reads a length and returns where the bytes end; the reader stands at their start. */
-function skipBytes(reader: Reader): number {
+function readExtent(reader: Reader): number {
   const length = reader.size();
   const end = reader.pos + length;
   if (end > reader.len) {
@@ -175,7 +175,7 @@ function skipBytes(reader: Reader): number {
 }
 
 function addPiece(reader: Reader, scan: ScannedFrame, field: FieldBytes): void {
-  const end = skipBytes(reader);
+  const end = readExtent(reader);
   field.add(scan.frame, reader.pos, end);
   reader.pos = end;
 }
@@ -189,7 +189,7 @@ function addNumbers(reader: Reader, scan: ScannedFrame, field: FieldBytes, name:
 }
 
 function addDoubles(reader: Reader, scan: ScannedFrame): void {
-  const end = skipBytes(reader);
+  const end = readExtent(reader);
   if ((end - reader.pos) % 8 !== 0) {
     scan.fault = `value has ${end - reader.pos} bytes, which is not a multiple of 8`;
     return;
