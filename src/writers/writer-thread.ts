@@ -157,6 +157,11 @@ export class WriterThread {
     this.#onDrained = () => {};
   }
 
+  /** Ends the worker by force; another one takes over from the committed cursor, as after a crash. */
+  restart(): void {
+    void this.#worker?.terminate();
+  }
+
   /** Ends the worker: by its own way out, or by force after a few seconds. Idempotent. */
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) {

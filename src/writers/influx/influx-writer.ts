@@ -22,8 +22,8 @@ import type { WriteOutcome } from './write-outcome.ts';
 
 /** Plans of series tables; one of 300 series takes about 18 kB, so this is room for 10,000 nodes. */
 const PLAN_CACHE_BYTES = 192 * 1024 * 1024;
-/** Requests spent on finding the refused lines of one chunk. */
-const MAX_SEARCH_REQUESTS = 256;
+/** Requests spent on finding the refused lines of one chunk: enough for some hundred of them. */
+const MAX_SEARCH_REQUESTS = 2000;
 /** A server that refuses bodies for their size is not sent smaller limits than this. */
 const MIN_CHUNK_BYTES = 16 * 1024;
 

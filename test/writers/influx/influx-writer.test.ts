@@ -114,14 +114,15 @@ test('a server that refuses everything from the start gets nothing given up', as
 
 test('the search for refused lines is bounded', async () => {
   const { server, book, deps, writer } = await setUp();
-  addFleet(book, { nodes: 200, gpus: 8, metrics: 1, rounds: 1 });
+  addFleet(book, { nodes: 500, gpus: 8, metrics: 1, rounds: 1 });
   server.answer = ({ lines }) => ({ status: lines.every((l) => l.startsWith('node')) ? 204 : 400 });
   const progress = await writer.write(book.records);
-  expect(server.requests.length).toBeLessThan(600);
-  expect(progress!.cursor).toBe(200);
+  expect(server.requests.length).toBeGreaterThan(2000);
+  expect(server.requests.length).toBeLessThan(2100);
+  expect(progress!.cursor).toBe(500);
   const accepted = server.accepted.reduce((n, line) => n + Object.keys(line.fields).length, 0);
-  expect(accepted + progress!.deadLetteredSamples).toBe(200 * 10);
-  expect(deps.letters.length).toBeGreaterThanOrEqual(1600);
+  expect(accepted + progress!.deadLetteredSamples).toBe(500 * 10);
+  expect(deps.letters.length).toBeGreaterThanOrEqual(4000);
   await writer.close();
 });
 
