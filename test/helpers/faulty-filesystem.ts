@@ -28,6 +28,8 @@ interface UnsyncedName {
 export interface FaultyFileSystem extends FileSystem {
   /** Names of the operations so far that change something, e.g. `rename /a -> /b`. */
   readonly operations: readonly string[];
+  /** After a crash: the next process finds the disk as the last one left it, caches and all. */
+  restart(): void;
   /** Takes back names and bytes that no sync made durable, as a power cut may. */
   cutPower(): void;
 }
@@ -128,6 +130,9 @@ export function faultyFileSystem(fault?: Fault): FaultyFileSystem {
     remove: (target) => change(`remove ${target}`, () => real.remove(target)),
     removeEmptyDirectory: (target) =>
       change(`remove directory ${target}`, () => real.removeEmptyDirectory(target)),
+    restart() {
+      isDead = false;
+    },
     cutPower() {
       isDead = true;
       for (const { undo } of unsyncedNames.toReversed()) undo();

@@ -161,6 +161,24 @@ async function failAndGoOn(fault: Fault, settings: object): Promise<void> {
   fs.rmSync(bench.root, { recursive: true });
 }
 
+test('a power cut after the replay of a crash cannot take back what the crash left unsynced', async () => {
+  const operations = await countOperations(SHAPES[0]);
+  for (let at = 0; at < operations; at++) {
+    bench = createBench();
+    const journal = multiHourJournal();
+    const disk = faultyFileSystem({ at, kind: 'crash_after' });
+    await expect((async () => drive(bench.open({}, { fs: disk }), journal, 5))()).rejects.toThrow(
+      /crash/,
+    );
+    disk.restart();
+    expect(await drive(bench.open({}, { fs: disk }), journal, 5)).toBe(12);
+    // The cursor is committed now, so nothing will come again.
+    disk.cutPower();
+    await expectExactlyOnce(journal);
+    fs.rmSync(bench.root, { recursive: true });
+  }
+});
+
 test('going on after a failure without the lost records is refused', async () => {
   bench = createBench();
   const journal = multiHourJournal();
