@@ -87,6 +87,20 @@ test('batches hold no more bytes than the collector takes', () => {
   }
 });
 
+test('many samples of few series are split by bytes', () => {
+  const limits = { maxBatchSamples: 100_000, maxBatchBytes: 16_384 };
+  const far = Array.from({ length: 5000 }, (_, index) => ({
+    ...reading('m'),
+    timestampMs: index % 2 === 0 ? 0 : 8_000_000_000_000,
+  }));
+  const { batches } = new BatchBuilder().build(far, limits);
+  expect(batches.reduce((sum, batch) => sum + batch.samples.series.length, 0)).toBe(5000);
+  for (const { table, samples } of batches) {
+    const bytes = encodeBatch({ nodeId: '', epoch: 1, sequence: 1, table, samples });
+    expect(bytes.length).toBeLessThanOrEqual(limits.maxBatchBytes);
+  }
+});
+
 test('tighter limits lay the tables out anew', () => {
   const builder = new BatchBuilder();
   builder.build(readings(900), LIMITS);
@@ -97,11 +111,14 @@ test('tighter limits lay the tables out anew', () => {
 test('a table shrinks once more than half of its series have been gone for a while', () => {
   const builder = new BatchBuilder({ goneAfterBuilds: 3 });
   const [full] = builder.build(readings(100), LIMITS).batches;
+  const last = readings(100).slice(90);
   for (let build = 0; build < 3; build += 1) {
-    const [batch] = builder.build(readings(10), LIMITS).batches;
+    const [batch] = builder.build(last, LIMITS).batches;
     expect(batch?.table).toBe(full?.table);
   }
-  const [small] = builder.build(readings(10), LIMITS).batches;
+  const [small] = builder.build(last, LIMITS).batches;
+  const names = [...small!.samples.series].map((index) => small!.table.series[index]?.name);
+  expect(names).toEqual(last.map((each) => each.name));
   expect(small?.table.series).toHaveLength(10);
   expect(builder.seriesCount).toBe(10);
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { agentTransport } from '../../src/agent/client-endpoints.ts';
 import type { ClientStats } from '../../src/agent/client-stats.ts';
+import { SPOOL_ENTRY_BYTES } from '../../src/agent/spool.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { openQuicEndpoint } from '../../src/lib/quic/quiche-endpoint.ts';
 import { AgentBench } from '../helpers/agent-bench.ts';
@@ -136,6 +137,15 @@ test('a full spool refuses new batches and keeps the ones it took', async () => 
   expect(held).toEqual(Array.from({ length: pendingBatches }, (_, index) => index + 1));
   expectNothingIsMissing(client.stats);
   expect(bench.log.lines.filter((line) => line.msg === 'dropping samples')).toHaveLength(1);
+});
+
+test('the spool is not filled over its bound by the bytes that only encoding shows', async () => {
+  const stub = await bench.stub();
+  const maxBytes = SPOOL_ENTRY_BYTES + TABLE.bytes.length + 10 * 8 + 1;
+  const client = await bench.client(stub.address, { spool: { maxBytes } });
+  const result = await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  expect(result).toEqual({ status: 'dropped', reason: 'spool_full' });
+  expect(client.stats.spoolBytes).toBe(0);
 });
 
 test('a batch over the limits of the Hello is dropped as too large, also one that waited for it', async () => {

@@ -135,7 +135,8 @@ test('acks for batches that nobody waits for are ignored and counted', async () 
     return { kind: 'bytes', bytes: Buffer.concat(frames) };
   };
   const client = await bench.client(stub.address);
-  await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  const result = await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  expect(result).toMatchObject({ ack: { epoch: client.epoch } });
   await eventually('the fourth ack', () => client.stats.unknownAcks === 3);
   expect(client.stats).toMatchObject({ ackedBatches: 1, pendingBatches: 0 });
 });
