@@ -1,0 +1,155 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import {
+  type NvidiaSmiSourceOptions,
+  openNvidiaSmiSource,
+} from '../../../src/agent/sources/nvidia-smi-source.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import { type FakeAnswers, fakeNvidiaSmi } from '../../helpers/fake-nvidia-smi.ts';
+import { sharedData } from '../../helpers/shared-data.ts';
+import { tempDir } from '../../helpers/temp-dir.ts';
+
+const HELP = ['index', 'uuid', 'name', 'pci.bus_id', 'driver_version', 'memory.used', 'fan.speed']
+  .concat('mig.mode.current')
+  .map((field) => `"${field}"\nWhat it is.\n`)
+  .join('\n');
+const UUID = 'GPU-11111111-2222-3333-4444-555555555555';
+const HEAD = 'index, uuid, name, pci.bus_id, driver_version, memory.used [MiB], fan.speed [%]';
+const ROW = `0, ${UUID}, NVIDIA H100, 00000000:18:00.0, 595.80, 5 MiB, [N/A]`;
+const QUERY = `${HEAD}, mig.mode.current\n${ROW}, Disabled\n`;
+
+function open(answers: FakeAnswers, options: NvidiaSmiSourceOptions = {}) {
+  const smi = fakeNvidiaSmi(tempDir(), { help: HELP, query: QUERY, ...answers });
+  const source = openNvidiaSmiSource({ command: smi.command, ...options }, systemClock);
+  onTestFinished(() => source.close());
+  return { smi, source };
+}
+
+describe('nvidia-smi that works', () => {
+  test('is asked for its fields once and for values each time', async () => {
+    const { smi, source } = open({});
+    const before = systemClock.nowMs();
+    const report = await source.collect();
+    const again = await source.collect();
+    expect(report.done).toBe(false);
+    expect(report.readings.map(({ name, value }) => [name, value])).toEqual([
+      ['nvidia_smi_memory_used', 5],
+      ['nvidia_smi_mig_mode_current', 0],
+    ]);
+    const [reading] = report.readings;
+    expect(reading?.labels.gpu_uuid).toBe(UUID);
+    expect(reading?.timestampMs).toBeGreaterThanOrEqual(before);
+    expect(reading?.timestampMs).toBeLessThanOrEqual(systemClock.nowMs());
+    expect(report.skipped).toContainEqual({ what: 'fan.speed', why: 'no value', count: 1 });
+    // What the driver lacks is told once.
+    const unknown = (skips: typeof report.skipped) =>
+      skips.filter(({ why }) => why === 'unknown to this driver').length;
+    expect(unknown(report.skipped)).toBeGreaterThan(10);
+    expect(unknown(again.skipped)).toBe(0);
+    const query =
+      '--query-gpu=index,uuid,name,pci.bus_id,driver_version,memory.used,fan.speed,mig.mode.current --format=csv';
+    expect(smi.calls()[0]).toBe('--help-query-gpu');
+    expect(smi.calls().slice(1).map(sortedFields)).toEqual([query, query].map(sortedFields));
+  });
+
+  test('lists MIG devices where a GPU is divided', async () => {
+    const list = `GPU 0: H100 (UUID: ${UUID})\n  MIG 1g.10gb  Device  0: (UUID: MIG-1)\n`;
+    const { source } = open({ query: QUERY.replace('Disabled', 'Enabled'), list });
+    const { readings } = await source.collect();
+    const device = readings.find(({ name }) => name === 'nvidia_smi_mig_device_info');
+    expect(device).toMatchObject({ value: 1, labels: { gpu_uuid: UUID, mig_uuid: 'MIG-1' } });
+  });
+
+  test('keeps the other GPUs where one is lost', async () => {
+    const { smi, source } = open({ query: `${QUERY}Unable to determine the device handle\n` });
+    smi.answer({
+      help: HELP,
+      before: `case "$1" in --query-gpu=*) cat '${smi.command.replace(/[^/]*$/, 'query')}'; exit 15 ;; esac`,
+      query: `${QUERY}Unable to determine the device handle for GPU 0000:84:00.0: Unknown Error\n`,
+    });
+    const { readings, skipped } = await source.collect();
+    expect(readings.length).toBe(2);
+    expect(skipped.map(({ why }) => why)).toContainEqual(expect.stringContaining('exit code 15'));
+    expect(skipped.map(({ why }) => why)).toContain('1 cells for 8 columns');
+  });
+
+  test('is read from a real capture', async () => {
+    const file = sharedData('nvidia-smi/linux-x86_64__nvidia-l40s__595.80.txt');
+    if (file === undefined) return;
+    const parts = fs.readFileSync(file, 'utf8').split(/^#{80}\n/m);
+    const text = (title: string) =>
+      parts[parts.findIndex((part) => part.startsWith(`# ${title}`)) + 1] ?? '';
+    const help = text('capabilities :: help-query-gpu');
+    const { source } = open({ help, query: text('load :: query-gpu') }, { fields: 'all' });
+    const { readings } = await source.collect();
+    expect(readings.length).toBeGreaterThan(80);
+    expect(new Set(readings.map(({ labels }) => labels.gpu_model))).toEqual(
+      new Set(['NVIDIA L40S']),
+    );
+  });
+});
+
+describe('nvidia-smi that does not work', () => {
+  const mismatch = 'Failed to initialize NVML: Driver/library version mismatch';
+  test.each<[string, FakeAnswers, string, string]>([
+    [
+      'fails',
+      { before: 'echo "something odd"; exit 3' },
+      'NVIDIA_SMI_FAILED',
+      'exit code 3: "something odd"',
+    ],
+    [
+      'has another driver',
+      { before: `echo "${mismatch}"; exit 18` },
+      'NVIDIA_SMI_DRIVER',
+      mismatch,
+    ],
+    ['is ended', { before: 'kill -SEGV $$' }, 'NVIDIA_SMI_FAILED', 'ended by SIGSEGV'],
+    ['hangs', { before: 'exec sleep 20' }, 'NVIDIA_SMI_TIMEOUT', 'no answer within 400 ms'],
+    ['hangs in a child of its own', { before: 'sleep 3' }, 'NVIDIA_SMI_TIMEOUT', 'no answer'],
+    ['talks without end', { before: 'exec yes' }, 'NVIDIA_SMI_OUTPUT', 'more than'],
+    ['knows no fields', { help: 'nothing' }, 'NVIDIA_SMI_OUTPUT', 'neither uuid nor index'],
+    ['prints no table', { query: 'hello\n' }, 'NVIDIA_SMI_OUTPUT', 'no table but "hello"'],
+    ['prints no GPU', { query: `${HEAD}\n` }, 'NVIDIA_SMI_OUTPUT', 'no table'],
+  ])('and %s', async (_, answers, code, message) => {
+    const { source } = open(answers, { timeoutMs: code === 'NVIDIA_SMI_TIMEOUT' ? 400 : 20_000 });
+    const error = await source.collect().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code, message: expect.stringContaining(message) });
+  });
+
+  test('and is not there', async () => {
+    const command = path.join(tempDir(), 'nvidia-smi');
+    const source = openNvidiaSmiSource({ command }, systemClock);
+    const error = await source.collect().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'NVIDIA_SMI_NOT_FOUND' });
+    await source.close();
+  });
+
+  test('is asked again, and for its fields too, once it works', async () => {
+    const { smi, source } = open({ before: 'exit 9' });
+    await expect(source.collect()).rejects.toThrow('exit code 9');
+    smi.answer({ help: HELP, query: QUERY });
+    expect((await source.collect()).readings.length).toBe(2);
+    smi.answer({
+      help: HELP,
+      before: 'case "$1" in --query*) echo "not a valid field"; exit 2;; esac',
+    });
+    await expect(source.collect()).rejects.toThrow('not a valid field');
+    smi.answer({ help: HELP, query: QUERY });
+    expect((await source.collect()).readings.length).toBe(2);
+    expect(smi.calls().filter((call) => call === '--help-query-gpu').length).toBe(3);
+  });
+
+  test('and hangs lets go when the source is closed', async () => {
+    const { source } = open({ before: 'exec sleep 20' });
+    const collecting = source.collect().catch((thrown: unknown) => thrown);
+    await source.close();
+    expect(await collecting).toMatchObject({ message: expect.stringContaining('closed') });
+  });
+});
+
+function sortedFields(call: string): string {
+  const [, fields = ''] = /--query-gpu=(\S+)/.exec(call) ?? [];
+  return fields.split(',').sort().join(',');
+}
