@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-import { exitCode } from './cli/exit-codes.ts';
-import type { SignalHandlers } from './cli/host.ts';
 /**
  * The process of the collector: arguments in, signals through, exit code out; nothing else.
  */
+
+import { exitCode } from './cli/exit-codes.ts';
+import type { SignalHandlers } from './cli/host.ts';
 import { runCommandLine } from './cli/program.ts';
 import { processEnvironment } from './config/environment.ts';
 

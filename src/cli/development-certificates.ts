@@ -1,7 +1,6 @@
 /**
- * Certificates for development and tests: an authority and what it signs, EC P-256, made in process.
- * Production certificates come from the operator's own authority; the shapes here are the ones that
- * the collector expects of them (docs/security.md).
+ * Certificates for development and tests: an authority and what it signs, EC P-256, made in
+ * process. Production certificates come from the operator's own authority and have the same shape.
  */
 import { webcrypto } from 'node:crypto';
 import 'reflect-metadata'; // The container inside @peculiar/x509 refuses to load without it.
@@ -14,7 +13,9 @@ export interface KeyPairPem {
   readonly keyPem: string;
 }
 
-/** What a leaf certificate says. Without names and usages it says neither: no SAN, no key purpose. */
+/**
+ * What a leaf certificate says. Without names and usages it says neither: no SAN, no key purpose.
+ */
 export interface CertificateRequest {
   readonly commonName: string;
   readonly dnsNames?: readonly string[];
@@ -132,7 +133,9 @@ async function importKey(keyPem: string): Promise<webcrypto.CryptoKey> {
   return webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']);
 }
 
-/** 16 random bytes as hex; positive, so the first bit is clear, and never with a leading zero byte. */
+/**
+ * 16 random bytes as hex; positive, so the first bit is clear, and never with a leading zero byte.
+ */
 function randomSerial(): string {
   const bytes = webcrypto.getRandomValues(new Uint8Array(16));
   bytes[0] = (bytes[0]! & 0x3f) | 0x40;

@@ -1,6 +1,6 @@
 /**
- * The command line: which commands there are, what they take, and what a slip of the keyboard meant.
- * Every command loads its own code, so that one does not pay for the others.
+ * The command line: which commands there are, what they take, and what a slip of the keyboard
+ * meant. Every command loads its own code, so that one does not pay for the others.
  */
 import fs from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
@@ -25,7 +25,7 @@ export async function runCommandLine(words: readonly string[], host: Host): Prom
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCode('usage');
     if (!(error instanceof OperatingError)) throw error;
     host.err(`${NAME}: ${errorMessage(error)}\n`);
-    return exitCode(errorCode(error).startsWith('CONFIG_') ? 'config' : 'failed');
+    return exitCode(/^(CONFIG|CREDENTIALS)_/.test(errorCode(error)) ? 'config' : 'failed');
   }
 }
 
@@ -60,7 +60,14 @@ export function createProgram(host: Host, report: Report): Command {
 
 function exitCodeHelp(): string {
   const rows = EXIT_CODES.map(({ code, meaning }) => `  ${String(code).padEnd(5)}${meaning}`);
-  return `\nWithout a command the daemon runs. A configuration file that is called like a command can be\ngiven as ./NAME.\n\nExit codes:\n${rows.join('\n')}`;
+  return [
+    '',
+    'Without a command the daemon runs. A configuration file that is called like a command can be',
+    'given as ./NAME.',
+    '',
+    'Exit codes:',
+    ...rows,
+  ].join('\n');
 }
 
 /** A word that is no file but nearly a command was meant as a command. */

@@ -12,7 +12,9 @@ import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { programVersion } from './program-version.ts';
 
-/** Runs until the daemon has stopped; the exit code. Throws OperatingError for a bad configuration. */
+/**
+ * Runs until the daemon has stopped; the exit code. Throws OperatingError for a bad configuration.
+ */
 export async function runDaemon(configPath: string | undefined, host: Host): Promise<number> {
   const config = loadConfig(configPath, host.environment);
   const { log_level: level, log_format: format } = config.observability;

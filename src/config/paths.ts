@@ -1,5 +1,6 @@
 /**
- * Directories that follow from the configuration. Relative ones are relative to the working directory.
+ * Directories that follow from the configuration. Relative ones are relative to the working
+ * directory.
  */
 import path from 'node:path';
 import type { Config } from './schema.ts';
@@ -22,7 +23,9 @@ export function warehouseDir(config: Directories): string {
   return path.resolve(config.parquet.output_dir, 'metrics');
 }
 
-/** Unfinished Parquet files; on the same file system as the warehouse, so that a rename is atomic. */
+/**
+ * Unfinished Parquet files; on the same file system as the warehouse, so that a rename is atomic.
+ */
 export function stagingDir(config: Directories): string {
   return path.resolve(config.parquet.output_dir, '.staging');
 }

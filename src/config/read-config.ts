@@ -39,7 +39,9 @@ export interface ConfigText {
   readonly text: string;
 }
 
-/** Without `file` the defaults and the overrides alone. The result is frozen through and through. */
+/**
+ * Without `file` the defaults and the overrides alone. The result is frozen through and through.
+ */
 export function readConfig(file: ConfigText | undefined, environment: Environment): ReadResult {
   const draft = new Draft(file?.name ?? 'the defaults');
   readOverrides(draft, environment);

@@ -1,7 +1,8 @@
 /**
- * Every setting of the daemon in one place: key, type, bounds, default, meaning. The YAML reader, the
- * environment overrides, `config.example.yaml`, docs/configuration.md and the typed `Config` all
- * derive from this table. Sections stand in pipeline order and are named like the rooms in src/.
+ * Every setting of the daemon in one place: key, type, bounds, default, meaning. The YAML reader,
+ * the environment overrides, `config.example.yaml`, docs/configuration.md and the typed `Config`
+ * all derive from this table. Sections stand in pipeline order and are named like the rooms in
+ * src/.
  */
 import { z } from 'zod';
 import { parseSocketAddress } from './socket-address.ts';
@@ -12,8 +13,8 @@ const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
 /*
- * `describe` says what a key is for. `meta` adds what bounds cannot say: `allowed`, the words for the
- * accepted values, and `secret`, for values that are never printed.
+ * `describe` says what a key is for. `meta` adds what bounds cannot say: `allowed`, the words for
+ * the accepted values, and `secret`, for values that are never printed.
  */
 const server = z.strictObject({
   listen_addr: z

@@ -2,7 +2,9 @@
  * What systemd tells a notify service about itself.
  */
 
-/** Reads NOTIFY_SOCKET and WATCHDOG_USEC; absent ones mean "not under systemd" and "no watchdog". */
+/**
+ * Reads NOTIFY_SOCKET and WATCHDOG_USEC; absent ones mean "not under systemd" and "no watchdog".
+ */
 export function serviceEnvironment(env: NodeJS.ProcessEnv): {
   readonly notifySocket: string | undefined;
   readonly watchdogUsec: number;

@@ -14,7 +14,9 @@ export interface BrokenLaw {
 }
 
 const DAY_SECS = 86_400;
-/** The journal must take a few batches even of the largest kind, or it is full with the first one. */
+/**
+ * The journal must take a few batches even of the largest kind, or it is full with the first one.
+ */
 const JOURNAL_BATCHES_MIN = 4;
 
 /** Why the daemon cannot run like this; empty when it can. */

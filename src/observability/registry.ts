@@ -1,6 +1,6 @@
 /**
- * The Prometheus registry of the process. Every room adds its own metrics to it; this file adds what
- * belongs to the process as a whole.
+ * The Prometheus registry of the process. Every room adds its own metrics to it; this file adds
+ * what belongs to the process as a whole.
  */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
@@ -11,7 +11,9 @@ const MISNAMED = [
   'nodejs_active_resources_total',
 ];
 
-/** A registry with the process' own metrics (CPU, memory, event loop, garbage collection, build). */
+/**
+ * A registry with the process' own metrics (CPU, memory, event loop, garbage collection, build).
+ */
 export function createRegistry(version: string): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });

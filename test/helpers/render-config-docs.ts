@@ -104,15 +104,17 @@ The collector reads one YAML file, given on the command line; without one it run
 below. \`config.example.yaml\` has every key at its default. This page is made from
 \`src/config/schema.ts\`.
 
-- An unknown key is an error, and so is a value out of its bounds. All mistakes are reported at once,
-  each with its line. \`telemetry-collector check-config FILE\` does that without starting anything.
-- \`\${NAME}\` in a text stands for a variable of the environment, which must be set; \`$\${\` is a plain
-  \`\${\`. In braces (\`{ … }\`, \`[ … ]\`) YAML wants such a text in quotes.
+- An unknown key is an error, and so is a value out of its bounds. All mistakes are reported at
+  once, each with its line. \`telemetry-collector check-config FILE\` does that without starting
+  anything.
+- \`\${NAME}\` in a text stands for a variable of the environment, or for the systemd credential of
+  that name (\`LoadCredential=\`); it must be set. \`$\${\` is a plain \`\${\`. In braces and brackets
+  (\`{ … }\`, \`[ … ]\`) YAML wants such a text in quotes.
 - Every key can be overridden by a variable: \`TELEMETRY_COLLECTOR_SECTION__KEY\`, for example
-  \`TELEMETRY_COLLECTOR_SERVER__LISTEN_ADDR\`, and \`TELEMETRY_COLLECTOR_COLLECTOR_ID\` for the one key
-  outside a section. The value is taken as text where the key is a text, as YAML otherwise. A variable
-  of that form that names no key is an error; those that Kubernetes derives from a service called
-  \`telemetry-collector\` are left alone.
+  \`TELEMETRY_COLLECTOR_SERVER__LISTEN_ADDR\`, and \`TELEMETRY_COLLECTOR_COLLECTOR_ID\` for the one
+  key outside a section. The value is taken as text where the key is a text, as YAML otherwise. A
+  variable of that form that names no key is an error; those that Kubernetes derives from a service
+  called \`telemetry-collector\` are left alone.
 - File paths are relative to the working directory.
 - Secrets are never logged or printed.
 - An empty section is the same as none.

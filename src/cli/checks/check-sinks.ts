@@ -1,6 +1,6 @@
 /**
- * Whether InfluxDB is there and would take what the daemon writes. An empty write tells whether token,
- * organisation and bucket are right, and leaves nothing behind.
+ * Whether InfluxDB is there and would take what the daemon writes. An empty write tells whether
+ * token, organisation and bucket are right, and leaves nothing behind.
  */
 import type { InfluxConfig } from '../../config/schema.ts';
 import { errorMessage } from '../../lib/errors.ts';

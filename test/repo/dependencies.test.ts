@@ -1,0 +1,84 @@
+import fs from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { packageFile } from '../../src/lib/package-root.ts';
+import {
+  dependencyNames,
+  loosePins,
+  type PackageJson,
+  undocumentedDependencies,
+  unusedDependencies,
+} from './rules/dependency-rules.ts';
+import { importsOf } from './rules/import-rules.ts';
+import { PROGRAM_FOLDERS, sourceFiles } from './rules/repo-files.ts';
+
+const manifest = JSON.parse(fs.readFileSync(packageFile('package.json'), 'utf8')) as PackageJson;
+/** Used by the scripts of package.json or for their types, not by an import. */
+const TOOLS = ['@biomejs/biome', '@types/node', 'typescript'];
+
+describe('dependencies', () => {
+  it('are pinned to exact versions', () => {
+    expect(loosePins(manifest)).toEqual([]);
+  });
+
+  it('have a reason each in docs/dependencies.md', () => {
+    const page = fs.readFileSync(packageFile('docs/dependencies.md'), 'utf8');
+    expect(undocumentedDependencies(manifest, page)).toEqual([]);
+  });
+
+  it('are used, those of the program by the program', () => {
+    const importsUnder = (...folders: string[]) =>
+      new Set(sourceFiles(...folders).flatMap((file) => importsOf(file).map(({ to }) => to)));
+    const names = Object.keys(manifest.dependencies ?? {});
+    expect(unusedDependencies(names, importsUnder('src'))).toEqual([]);
+    const tools = Object.keys(manifest.devDependencies ?? {}).filter((one) => !TOOLS.includes(one));
+    expect(unusedDependencies(tools, importsUnder(...PROGRAM_FOLDERS, 'test'))).toEqual([]);
+  });
+
+  it('are imported only when they are declared', () => {
+    const declared = dependencyNames(manifest);
+    const strangers = sourceFiles(...PROGRAM_FOLDERS, 'test')
+      .flatMap(importsOf)
+      .filter(({ to, isPackage }) => isPackage && !to.startsWith('node:'))
+      .filter(({ to }) => !declared.some((name) => to === name || to.startsWith(`${name}/`)))
+      .filter(({ from }) => !from.startsWith('test/repo/'))
+      .map(({ from, to }) => `${from} imports ${to}`);
+    expect(strangers).toEqual([]);
+  });
+
+  it('are locked without the address of a registry', () => {
+    const lock = fs.readFileSync(packageFile('package-lock.json'), 'utf8');
+    expect(lock).not.toMatch(/"resolved":/);
+    expect(lock).toMatch(/"integrity":/);
+  });
+});
+
+describe('the rules of dependencies', () => {
+  const bad: PackageJson = {
+    dependencies: { a: '^1.2.3', b: '1.2.3' },
+    devDependencies: { c: 'latest', d: '1.0.0-rc.1' },
+  };
+
+  it('notice versions that are not exact', () => {
+    expect(loosePins(bad)).toEqual([
+      'a is not pinned exactly: ^1.2.3',
+      'c is not pinned exactly: latest',
+    ]);
+  });
+
+  it('notice missing and superfluous reasons', () => {
+    const page =
+      '| `a` | A good reason, at length. |\n| `b` | no |\n| `gone` | Was used once upon. |';
+    expect(undocumentedDependencies(bad, page)).toEqual([
+      'b has no reason',
+      'c has no reason',
+      'd has no reason',
+      'gone is not used',
+    ]);
+  });
+
+  it('notice packages that nobody imports', () => {
+    expect(unusedDependencies(['a', 'b', '@c/d'], new Set(['a/sub.js', '@c/d', 'bb']))).toEqual([
+      'b',
+    ]);
+  });
+});
