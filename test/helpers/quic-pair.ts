@@ -40,6 +40,7 @@ export interface TestClient {
 }
 
 export interface TestServerOptions {
+  readonly port?: number;
   readonly host?: string;
   readonly transport?: Partial<QuicTransportOptions>;
   readonly accept?: Partial<QuicAcceptOptions>;
@@ -62,7 +63,7 @@ export class QuicTestBed {
     const errors: unknown[] = [];
     const endpoint = await openQuicEndpoint(
       {
-        bind: { host: options.host ?? '127.0.0.1', port: 0 },
+        bind: { host: options.host ?? '127.0.0.1', port: options.port ?? 0 },
         transport: { ...TEST_TRANSPORT, ...options.transport },
         socketBufferBytes: 4 << 20,
         accept: {

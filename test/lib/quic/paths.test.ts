@@ -1,0 +1,145 @@
+import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { eventually } from '../../helpers/eventually.ts';
+import { QuicTestBed } from '../../helpers/quic-pair.ts';
+import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
+import { UdpProxy } from '../../helpers/udp-proxy.ts';
+
+describe('paths', () => {
+  const bed = new QuicTestBed();
+  let authorities: TestAuthorities;
+
+  beforeAll(async () => {
+    authorities = await createTestAuthorities();
+  });
+  afterEach(() => bed.close());
+
+  test.each(['127.0.0.1', '0.0.0.0'])(
+    'a connection outlives five NAT rebindings with a server on %s',
+    async (host) => {
+      const server = await bed.server(authorities.server, { host });
+      server.recorder.react = {
+        onData: (connection, streamId, bytes) => connection.write(streamId, bytes),
+      };
+      const local = { host: '127.0.0.1', port: server.endpoint.address.port };
+      const proxy = await UdpProxy.open(local);
+      const client = await bed.client(proxy.address, await authorities.agent('gpu-001'));
+      await eventually('it connects', () => server.recorder.connected.length === 1);
+      const streamId = client.connection.openStream('bidi')!;
+      const echo = client.recorder.stream(client.connection, streamId);
+      for (let rebinding = 0; rebinding <= 5; rebinding += 1) {
+        client.connection.write(streamId, Buffer.from('ping'));
+        await eventually(`echo ${rebinding}`, () => echo.bytes === 4 * (rebinding + 1));
+        const atServer = server.recorder.connected[0]!;
+        const here = { host: '127.0.0.1', port: proxy.seenPort };
+        await eventually('the address is known', () => {
+          return atServer.remoteAddress.port === here.port;
+        });
+        expect(atServer.remoteAddress).toEqual(here);
+        await proxy.rebind();
+      }
+      expect(server.recorder.closed).toHaveLength(0);
+      proxy.close();
+    },
+  );
+
+  test.each([
+    ['127.0.0.1', '127.0.0.1', '127.0.0.1'],
+    ['0.0.0.0', '0.0.0.0', '127.0.0.1'],
+    ['::1', '::1', '::1'],
+    ['::', '127.0.0.1', '127.0.0.1'],
+    ['::', '::', '127.0.0.1'],
+  ])('a server on %s serves a client on %s that connects to %s', async (host, bindHost, to) => {
+    const server = await bed.server(authorities.server, { host });
+    server.recorder.react = {
+      onData: (connection, streamId, bytes, fin) => connection.write(streamId, bytes, fin),
+    };
+    const remote = { host: to, port: server.endpoint.address.port };
+    const credentials = await authorities.agent('gpu-001');
+    const client = await bed.client(remote, credentials, { bindHost });
+    await eventually('it connects', () => client.recorder.connected.length === 1);
+    const streamId = client.connection.openStream('bidi')!;
+    client.connection.write(streamId, Buffer.from('hello'), true);
+    const echo = client.recorder.stream(client.connection, streamId);
+    await eventually('the echo arrives', () => echo.fin);
+    client.connection.close(0x2000, 'bye');
+    await eventually('the close arrives', () => server.recorder.closed.length === 1);
+  });
+
+  test('a connection without a word ends as idle on both sides', async () => {
+    const transport = { idleTimeoutMs: 400 };
+    const server = await bed.server(authorities.server, { transport });
+    const proxy = await UdpProxy.open(server.endpoint.address);
+    const client = await bed.client(proxy.address, await authorities.agent('gpu-001'));
+    await eventually('it connects', () => server.recorder.connected.length === 1);
+    proxy.isCut = true;
+    await eventually('both notice', () => {
+      return server.recorder.closed.length === 1 && client.recorder.closed.length === 1;
+    });
+    expect(server.recorder.lastReason).toMatchObject({ by: 'idle', wasConnected: true });
+    expect(client.recorder.lastReason).toMatchObject({ by: 'idle', wasConnected: true });
+    expect(server.endpoint.connections).toBe(0);
+    proxy.close();
+  });
+
+  test('pings keep a connection alive that has nothing else to say', async () => {
+    const transport = { idleTimeoutMs: 600 };
+    const server = await bed.server(authorities.server, { transport });
+    const client = await bed.client(server.endpoint.address, await authorities.agent('gpu-001'));
+    await eventually('it connects', () => server.recorder.connected.length === 1);
+    for (let i = 0; i < 12; i += 1) {
+      client.connection.ping();
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(server.recorder.closed).toHaveLength(0);
+    await eventually('without them it ends', () => server.recorder.closed.length === 1);
+    expect(server.recorder.lastReason?.by).toBe('idle');
+  });
+
+  test('a close that was lost is repeated when the peer goes on talking', async () => {
+    const server = await bed.server(authorities.server);
+    const proxy = await UdpProxy.open(server.endpoint.address);
+    const client = await bed.client(proxy.address, await authorities.agent('gpu-001'));
+    await eventually('it connects', () => server.recorder.connected.length === 1);
+    proxy.isCut = true;
+    server.recorder.connected[0]!.close(0x1000, 'stopping');
+    await eventually('the server has closed', () => server.recorder.closed.length === 1);
+    proxy.isCut = false;
+    expect(client.recorder.closed).toHaveLength(0);
+    client.connection.ping();
+    await eventually('the client hears of it', () => client.recorder.closed.length === 1);
+    expect(client.recorder.lastReason).toMatchObject({ by: 'peer', code: 0x1000 });
+    proxy.close();
+  });
+
+  test('closing an endpoint tells all its peers before the socket goes', async () => {
+    const server = await bed.server(authorities.server);
+    const clients = await Promise.all(
+      ['a', 'b', 'c'].map(async (name) =>
+        bed.client(server.endpoint.address, await authorities.agent(name)),
+      ),
+    );
+    await eventually('all connect', () => server.recorder.connected.length === 3);
+    await server.endpoint.close(0x1000, 'stopping');
+    await server.endpoint.close(0x1000, 'twice is fine');
+    expect(server.endpoint.connections).toBe(0);
+    await eventually('all clients know', () => {
+      return clients.every(({ recorder }) => recorder.lastReason?.code === 0x1000);
+    });
+  });
+
+  test('an address that a socket cannot reach is an error at once', async () => {
+    const credentials = await authorities.agent('gpu-001');
+    const toName = { host: 'localhost', port: 1 };
+    await expect(bed.client(toName, credentials)).rejects.toThrow('needs an IPv4 address');
+    const toV6 = { host: '::1', port: 1 };
+    await expect(bed.client(toV6, credentials)).rejects.toThrow('needs an IPv4 address');
+  });
+
+  test('a port that is taken is an error that names it', async () => {
+    const server = await bed.server(authorities.server);
+    const { port } = server.endpoint.address;
+    await expect(bed.server(authorities.server, { port })).rejects.toThrow(
+      `cannot bind UDP 127.0.0.1:${port}`,
+    );
+  });
+});
