@@ -90,10 +90,8 @@ function parseSample(
   if (more.length > 0) return 'text after the timestamp';
   const value = parseNumber(valueText);
   if (value === undefined) return 'value is not a number';
-  const time = timestamp === undefined ? undefined : parseNumber(timestamp);
-  if (timestamp !== undefined && !Number.isFinite(time)) return 'timestamp is not a number';
-  const timestampMs =
-    time === undefined ? undefined : Math.round(format === 'openmetrics' ? time * 1000 : time);
+  const timestampMs = timestamp === undefined ? undefined : parseTime(timestamp, format);
+  if (Number.isNaN(timestampMs)) return 'timestamp is not a number';
   const kind = families.kindOf(name, labels);
   return { name, labels, value, valueText, timestampMs, kind, unit: families.unitOf(name) };
 }
@@ -135,4 +133,11 @@ function parseNumber(text: string): number | undefined {
   if (/^[+-]?nan$/i.test(text)) return Number.NaN;
   if (parsed.why !== 'infinite') return undefined;
   return text.startsWith('-') ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+}
+
+/** Unix ms; NaN where `text` is no time. */
+function parseTime(text: string, format: 'text' | 'openmetrics'): number {
+  const time = parseNumber(text) ?? Number.NaN;
+  const timestampMs = Math.round(format === 'openmetrics' ? time * 1000 : time);
+  return Number.isFinite(timestampMs) ? timestampMs : Number.NaN;
 }
