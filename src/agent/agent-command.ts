@@ -1,6 +1,6 @@
 /**
- * The command line of `telemetry-agent`: its options, and what they mean together. Opens nothing that
- * the options name; what does not fit is answered with what to type.
+ * The command line of `telemetry-agent`: its options, and what they mean together. Opens nothing
+ * that the options name; what does not fit is answered with what to type.
  */
 import fs from 'node:fs';
 import { isIP } from 'node:net';
@@ -61,7 +61,9 @@ Exit codes: 0 everything was acknowledged, 1 operating error, 2 wrong usage, 3 s
 that were dropped, refused or not acknowledged.
 `;
 
-/** What the arguments (without the program's name) ask for. Prints help, version and usage errors. */
+/**
+ * What the arguments (without the program's name) ask for. Prints help, version and usage errors.
+ */
 export function parseAgentCommand(args: readonly string[]): ParsedCommand {
   const command = defineCommand();
   try {

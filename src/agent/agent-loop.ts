@@ -1,8 +1,9 @@
 /**
- * The node agent's rounds: ask every source, lay the readings into batches, hand them to the client.
- * Rounds fall on multiples of the interval plus an offset of the node's own, so that a fleet's agents
- * neither send at the same moment nor drift. The client's spool is the buffer; a round does not wait
- * for acks, except where the interval is zero (replay as fast as the collector takes it).
+ * The node agent's rounds: ask every source, lay the readings into batches, hand them to the
+ * client. Rounds fall on multiples of the interval plus an offset of the node's own, so that a
+ * fleet's agents neither send at the same moment nor drift. The client's spool is the buffer; a
+ * round does not wait for acks, except where the interval is zero (replay as fast as the collector
+ * takes it).
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -137,7 +138,9 @@ export class AgentLoop {
   }
 }
 
-/** Where in the interval a node's rounds lie: spread evenly over nodes, the same after a restart. */
+/**
+ * Where in the interval a node's rounds lie: spread evenly over nodes, the same after a restart.
+ */
 export function roundOffset(nodeKey: string, intervalMs: number): number {
   const digest = createHash('sha256').update(nodeKey).digest();
   return Math.floor((digest.readUInt32BE(0) / 2 ** 32) * intervalMs);

@@ -4,8 +4,8 @@
  * and resolves a table only when they differ.
  *
  * Series are spread over several tables, none larger than one batch may use: a batch carries its
- * table, and one big table would travel with every small batch. A table is encoded anew only when it
- * gets new series, or when many of its series have not been seen for a while.
+ * table, and one big table would travel with every small batch. A table is encoded anew only when
+ * it gets new series, or when many of its series have not been seen for a while.
  */
 import { encodeSeriesTable } from '../codec/series-table.ts';
 import type { SampleColumns, Series, SeriesTable } from '../telemetry.ts';

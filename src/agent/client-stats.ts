@@ -85,7 +85,9 @@ export function createCounters(): ClientCounters {
   };
 }
 
-/** A histogram of microseconds up to an hour, within 1 %; about 20 kB, so a client may have its own. */
+/**
+ * A histogram of microseconds up to an hour, within 1 %; about 20 kB, so a client may have its own.
+ */
 export function createLatencyHistogram(): RecordableHistogram {
   return createHistogram({ lowest: 1, highest: 3_600_000_000, figures: 2 });
 }

@@ -1,7 +1,7 @@
 /**
  * The reference client of the wire contract. It numbers batches, keeps each until the collector's
- * final verdict, resends what a lost connection left open, and waits when told to. A batch is encoded
- * once; every resend is the same bytes under the same number, so the collector can tell.
+ * final verdict, resends what a lost connection left open, and waits when told to. A batch is
+ * encoded once; every resend is the same bytes under the same number, so the collector can tell.
  *
  *     send ─► spool ─► ledger ─► connection ─► collector
  *               ▲         ▲           │
@@ -60,7 +60,10 @@ export interface ClientOptions {
 export interface ClientDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** A socket shared with other clients, which its owner closes after them. Its transport is agentTransport(). */
+  /**
+   * A socket shared with other clients, which its owner closes after them. Its transport is
+   * agentTransport().
+   */
   readonly endpoint?: QuicEndpoint;
   readonly lookupHost?: HostLookup;
   /** Shared by clients whose latencies belong together. */
@@ -68,8 +71,8 @@ export interface ClientDeps {
 }
 
 /**
- * What became of a batch. `spooled`: it has no verdict, and lies in the spool directory for the next
- * run. `spool_failed`: the spool directory could not store it.
+ * What became of a batch. `spooled`: it has no verdict, and lies in the spool directory for the
+ * next run. `spool_failed`: the spool directory could not store it.
  */
 export type SendResult =
   | { status: 'accepted' | 'duplicate' | 'partial' | 'rejected'; ack: BatchAck }
@@ -111,8 +114,8 @@ export class TelemetryClient {
   #nextDropLogMs = 0;
 
   /**
-   * Opens the spool and begins to connect; does not wait for the collector. Rejects with the spool's
-   * SPOOL_IN_USE, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
+   * Opens the spool and begins to connect; does not wait for the collector. Rejects with the
+   * spool's SPOOL_IN_USE, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
    */
   static async open(options: ClientOptions, deps: ClientDeps): Promise<TelemetryClient> {
     const client = new TelemetryClient(options, deps, await openSpool(options, deps.clock));
@@ -206,14 +209,19 @@ export class TelemetryClient {
     });
   }
 
-  /** Resolves at the next Hello, at once where there is a connection. Rejects with CLIENT_CLOSED. */
+  /**
+   * Resolves at the next Hello, at once where there is a connection. Rejects with CLIENT_CLOSED.
+   */
   connected(): Promise<void> {
     if (this.#connection.isUp) return Promise.resolve();
     if (this.#closing !== undefined) return Promise.reject(closedError());
     return new Promise((resolve, reject) => this.#helloWaiters.add({ resolve, reject }));
   }
 
-  /** Resolves with true once nothing is without a verdict, or with false at the deadline or at `close`. */
+  /**
+   * Resolves with true once nothing is without a verdict, or with false at the deadline or at
+   * `close`.
+   */
   drain(deadlineMs: number): Promise<boolean> {
     if (this.#ledger.size === 0) return Promise.resolve(true);
     if (this.#closing !== undefined) return Promise.resolve(false);
@@ -233,7 +241,9 @@ export class TelemetryClient {
     this.#connection.useCredentials(credentials);
   }
 
-  /** Ends the connection; what has no verdict is dropped, or spooled for the next run. Idempotent. */
+  /**
+   * Ends the connection; what has no verdict is dropped, or spooled for the next run. Idempotent.
+   */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -397,7 +407,9 @@ export class TelemetryClient {
     this.#logger.warn({ reason, droppedBatches, droppedSamples }, 'dropping samples');
   }
 
-  /** The batch has left the ledger: counts it, tells its sender, and wakes who waits for idleness. */
+  /**
+   * The batch has left the ledger: counts it, tells its sender, and wakes who waits for idleness.
+   */
   #finish(batch: ClientBatch, fate: BatchFate, result: SendResult): void {
     this.#counters[`${fate}Batches`] += 1;
     this.#counters[`${fate}Samples`] += batch.sampleCount;

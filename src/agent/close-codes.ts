@@ -61,10 +61,7 @@ function collectorAlerts(): ReadonlyMap<number, string> {
 function agentAlerts(serverName: string): ReadonlyMap<number, string> {
   const name = JSON.stringify(serverName);
   return new Map([
-    [
-      42,
-      `the collector’s certificate is not for the name ${name}; set the server name to one of its DNS names`,
-    ],
+    [42, `the collector’s certificate is not for the name ${name}; use one of its DNS names`],
     [43, 'the collector’s certificate does not allow server authentication'],
     [45, 'the collector’s certificate has expired, or a clock is wrong'],
     [46, 'the collector’s certificate is not acceptable'],

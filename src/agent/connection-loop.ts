@@ -7,8 +7,8 @@
  *         └── backoff ◄─┴──────────────┴────────────────┘   any close, silence or nonsense
  *
  * A TLS 1.3 client believes itself connected before the collector has looked at its certificate, so
- * only the Hello counts. The collector cannot answer on a stream it has not seen: one byte opens it,
- * the first of the first frame's length, which is zero for every frame under 16 MiB.
+ * only the Hello counts. The collector cannot answer on a stream it has not seen: one byte opens
+ * it, the first of the first frame's length, which is zero for every frame under 16 MiB.
  */
 import type { Logger } from 'pino';
 import { decodeCollectorMessage } from '../codec/collector-message.ts';

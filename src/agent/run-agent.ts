@@ -106,7 +106,9 @@ export class Agent {
   }
 }
 
-/** Opens each kind of source that is asked for. Rejects with an OperatingError, with none left open. */
+/**
+ * Opens each kind of source that is asked for. Rejects with an OperatingError, with none left open.
+ */
 export async function openSources(settings: AgentSettings, deps: AgentDeps): Promise<Source[]> {
   const sources: Source[] = [];
   for (const kind of settings.sources) {

@@ -1,6 +1,6 @@
 /**
- * One source and its moods: asks it for readings, never twice at once, waits only so long, and after
- * a failure leaves it alone for a while. What it skips is counted, and told now and then.
+ * One source and its moods: asks it for readings, never twice at once, waits only so long, and
+ * after a failure leaves it alone for a while. What it skips is counted, and told now and then.
  */
 import type { Logger } from 'pino';
 import { Backoff } from '../lib/backoff.ts';
@@ -17,7 +17,10 @@ const MIN_BACKOFF_MS = 1000;
 const LOGGED_SKIPS = 5;
 
 export interface SourceRunnerOptions {
-  /** How long one poll waits; a later answer is taken by the next poll. Infinity: as long as it takes. */
+  /**
+   * How long one poll waits; a later answer is taken by the next poll. Infinity: as long as it
+   * takes.
+   */
   readonly deadlineMs: number;
   /** The agent's interval: the first pause after a failure. */
   readonly intervalMs: number;
@@ -60,7 +63,10 @@ export class SourceRunner {
     return this.#isDone;
   }
 
-  /** The readings that are there by the deadline; none while the source fails or rests. Never rejects. */
+  /**
+   * The readings that are there by the deadline; none while the source fails or rests. Never
+   * rejects.
+   */
   async poll(signal?: AbortSignal): Promise<readonly Reading[]> {
     const { deadlineMs } = this.#options;
     if (this.#isDone || this.#clock.monotonicMs() < this.#retryAtMs) return [];

@@ -11,7 +11,9 @@ import { errorCode, errorMessage, OperatingError } from '../lib/errors.ts';
 
 const MARK_FILE = 'owner';
 
-/** Takes the directory for this process; the returned function gives it back. Throws SPOOL_IN_USE. */
+/**
+ * Takes the directory for this process; the returned function gives it back. Throws SPOOL_IN_USE.
+ */
 export function claimSpool(dir: string): () => void {
   const file = path.join(dir, MARK_FILE);
   const mark = `${process.pid} ${processStart(process.pid)}\n`;

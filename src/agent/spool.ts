@@ -1,7 +1,7 @@
 /**
  * Where batches wait until the collector's final verdict. A spool is bounded in bytes and refuses
- * what does not fit: a batch that was taken stays until it is acknowledged, so that nothing that was
- * promised is dropped later to make room.
+ * what does not fit: a batch that was taken stays until it is acknowledged, so that nothing that
+ * was promised is dropped later to make room.
  */
 
 /** What a spool needs to know of a batch without its bytes. */

@@ -10,7 +10,10 @@ const MAGIC = 0xbeefc0de;
 /** The two pages with meta records; a page is at least this long. */
 const LEAST_BYTES = 2 * 4096;
 
-/** Why the file cannot be an LMDB file; undefined where it looks like one, is empty or does not exist. */
+/**
+ * Why the file cannot be an LMDB file; undefined where it looks like one, is empty or does not
+ * exist.
+ */
 export function lmdbFileFlaw(file: string): string | undefined {
   if (!fs.existsSync(file)) return undefined;
   const { size } = fs.statSync(file);
