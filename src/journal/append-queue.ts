@@ -2,13 +2,13 @@
  * Entries on their way to the disk: in arrival order, taken in groups, each with somebody waiting.
  * A barrier waits for everything that stood before it and fails if any of that failed.
  */
+import { promiseParts } from '../lib/promise-parts.ts';
 import type { SeriesTable } from '../telemetry.ts';
 
 export interface QueuedAppend {
   readonly nodeId: string;
   readonly epoch: number;
   readonly sequence: number;
-  readonly receivedAtMs: number;
   readonly table: SeriesTable;
   readonly samples: number;
   /** Encoded, not sealed. */
@@ -71,7 +71,7 @@ export class AppendQueue {
     if (this.#settled === this.#queued) return Promise.resolve();
     const last = this.#barriers.at(-1);
     if (last?.after === this.#queued && last.failure === undefined) return last.promise;
-    const { promise, resolve, reject } = withResolvers();
+    const { promise, resolve, reject } = promiseParts<void>();
     this.#barriers.push({ after: this.#queued, promise, resolve, reject, failure: undefined });
     return promise;
   }
@@ -98,15 +98,4 @@ export class AppendQueue {
       else reject(failure);
     }
   }
-}
-
-/** Promise.withResolvers, which Node 20 lacks. */
-function withResolvers() {
-  let resolve!: () => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<void>((onResolve, onReject) => {
-    resolve = onResolve;
-    reject = onReject;
-  });
-  return { promise, resolve, reject };
 }

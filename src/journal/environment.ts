@@ -15,13 +15,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
+import { lmdbFileFlaw } from '../lib/lmdb-file.ts';
 import type { ProducerKey } from './producers.ts';
 
 export const FORMAT_VERSION = 1;
 
 const DATA_FILE = 'data.mdb';
-const LMDB_MAGIC = 0xbeefc0de;
-const LMDB_MAGIC_OFFSET = 24;
 const PAGE_BYTES = 4096;
 const LEASE_KEY = 'lease';
 const FORMAT_KEY = 'format';
@@ -98,7 +97,10 @@ export class JournalEnvironment {
   }
 
   static #open(dir: string, mapSize: number, readOnly: boolean): JournalEnvironment {
-    checkDataFile(dir);
+    const flaw = lmdbFileFlaw(path.join(dir, DATA_FILE));
+    if (flaw !== undefined) {
+      throw new OperatingError('JOURNAL_DAMAGED', `cannot open journal ${dir}: ${flaw}`);
+    }
     try {
       const root = open<Uint8Array, string>({
         path: dir,
@@ -281,27 +283,6 @@ function openTables(dir: string, root: RootDatabase<Uint8Array, string>): Journa
     cursors: table('cursors'),
     meta: table('meta', true),
   };
-}
-
-/** LMDB's binding does not survive a data file that is none: it ends the process by a signal. */
-function checkDataFile(dir: string): void {
-  const file = path.join(dir, DATA_FILE);
-  if (!fs.existsSync(file)) return;
-  const bytes = Buffer.alloc(2 * PAGE_BYTES);
-  const fd = fs.openSync(file, 'r');
-  let length: number;
-  try {
-    if (fs.fstatSync(fd).size === 0) return;
-    length = fs.readSync(fd, bytes, 0, bytes.length, 0);
-  } finally {
-    fs.closeSync(fd);
-  }
-  const magics = [0, PAGE_BYTES].map((page) => bytes.readUInt32LE(page + LMDB_MAGIC_OFFSET));
-  if (length === bytes.length && magics.every((magic) => magic === LMDB_MAGIC)) return;
-  throw new OperatingError(
-    'JOURNAL_DAMAGED',
-    `cannot open journal ${dir}: ${DATA_FILE} is not an LMDB file of this kind`,
-  );
 }
 
 function perform(list: WriteList): void {

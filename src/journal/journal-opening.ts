@@ -62,7 +62,8 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
     gaps,
   };
   core.ledger.restore(state.ledger);
-  core.producers.restore(env.tables.producers.getRange().map(({ value }) => value));
+  const producers = env.tables.producers.getRange().map(({ value }) => value);
+  core.producers.restore(producers, clock.monotonicMs());
   restoreTables(core, clock.monotonicMs());
   const writes = new WriteList();
   settleCursors(core, options, writes);

@@ -23,6 +23,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
+import { promiseParts } from '../lib/promise-parts.ts';
 import { repeat } from '../lib/repeat.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
@@ -32,7 +33,7 @@ import { WriteList } from './environment.ts';
 import type { JournalMetrics } from './journal-metrics.ts';
 import { type OpenedJournal, openCore } from './journal-opening.ts';
 import type { Ledger } from './ledger.ts';
-import type { ProducerState } from './producers.ts';
+import type { Now, ProducerState } from './producers.ts';
 import { encodeRecord, type JournalEntry } from './record.ts';
 import {
   readStoredSeries,
@@ -42,7 +43,6 @@ import {
 } from './stored-series.ts';
 import {
   type JournalCore,
-  type Now,
   type PlannedTransaction,
   planAppends,
   planMaintenance,
@@ -200,11 +200,12 @@ export class Journal {
     assert(this.producer(nodeId, epoch, sequence) === 'new', 'appended a sequence twice');
     const record = encodeRecord(entry);
     this.#core.producers.begin(entry);
-    return new Promise((resolve, reject) => {
-      const samples = entry.samples.values.length;
-      this.#queue.add({ ...entry, samples, record, resolve, reject });
-      this.#work();
-    });
+    const { table, samples } = entry;
+    const { promise, resolve, reject } = promiseParts<number>();
+    const count = samples.values.length;
+    this.#queue.add({ nodeId, epoch, sequence, table, samples: count, record, resolve, reject });
+    this.#work();
+    return promise;
   }
 
   /** Resolves once everything appended so far is on disk; rejects if some of it failed. */
@@ -251,10 +252,10 @@ export class Journal {
   commitCursor(writer: string, seq: number, deadLetteredSamples: number): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));
     assert(seq <= this.headSeq, `cursor of ${writer} at ${seq}, beyond the head`);
-    return new Promise((resolve, reject) => {
-      this.#core.cursors.request(writer, seq, deadLetteredSamples, { resolve, reject });
-      this.#work();
-    });
+    const { promise, resolve, reject } = promiseParts<void>();
+    this.#core.cursors.request(writer, seq, deadLetteredSamples, { resolve, reject });
+    this.#work();
+    return promise;
   }
 
   /** Remembers changes of the series membership, within a second or so. */

@@ -29,7 +29,13 @@ export interface ProducerStep {
   readonly nodeId: string;
   readonly epoch: number;
   readonly sequence: number;
-  readonly receivedAtMs: number;
+}
+
+/** Wall time tells how long ago something was across restarts, monotonic time within this run. */
+export interface Now {
+  /** Unix ms. */
+  readonly wallMs: number;
+  readonly monotonicMs: number;
 }
 
 /** What a transaction has to write, and what to do once it has. */
@@ -43,11 +49,13 @@ export interface ProducerPlan {
 
 interface Producer {
   window: ProducerWindow;
-  lastSeenMs: number;
+  lastSeen: Now;
   /** False until a window of it is on disk. */
   stored: boolean;
   readonly pending: Set<number>;
 }
+
+const NEVER: Now = { wallMs: 0, monotonicMs: 0 };
 
 type Epochs = Map<number, Producer>;
 
@@ -84,7 +92,7 @@ export class Producers {
   }
 
   /** What it takes to make `steps`, all of them begun, durable. Changes nothing yet. */
-  plan(steps: readonly ProducerStep[]): ProducerPlan {
+  plan(steps: readonly ProducerStep[], now: Now): ProducerPlan {
     const touched = new Map<Producer, Touched>();
     let gaps = 0;
     for (const step of steps) {
@@ -96,29 +104,34 @@ export class Producers {
         touched.set(producer, change);
       }
       gaps += change.window.add(step.sequence);
-      change.receivedAtMs = step.receivedAtMs;
       change.sequences.push(step.sequence);
     }
     const evicted = this.#surplus(touched);
     return {
       puts: [...touched.values()].map((change) => ({
         key: keyOf(change.nodeId, change.epoch),
-        value: encodeProducer(change),
+        value: encodeProducer(change, now.wallMs),
       })),
       removes: evicted.map(([nodeId, epoch]) => keyOf(nodeId, epoch)),
       gaps,
-      fold: () => this.#fold(touched, evicted),
+      fold: () => this.#fold(touched, evicted, now),
     };
   }
 
-  /** Forgets up to `limit` producers of nodes that were last heard before `beforeMs`. */
-  planForgetting(beforeMs: number, limit: number): ProducerPlan {
+  /**
+   * Forgets up to `limit` producers of nodes that were last heard before `before.wallMs`, by a wall
+   * clock that may have jumped since: so not those heard in this run after `before.monotonicMs`.
+   */
+  planForgetting(before: Now, limit: number): ProducerPlan {
+    const isSilent = ({ lastSeen, pending }: Producer) =>
+      pending.size === 0 &&
+      lastSeen.wallMs < before.wallMs &&
+      lastSeen.monotonicMs < before.monotonicMs;
     const forgotten: [string, number][] = [];
     for (const [nodeId, epochs] of this.#nodes) {
-      const producers = [...epochs];
-      const silent = producers.every(([, p]) => p.lastSeenMs < beforeMs && p.pending.size === 0);
-      if (!silent || forgotten.length + producers.length > limit) break;
-      forgotten.push(...producers.map(([epoch]): [string, number] => [nodeId, epoch]));
+      if (forgotten.length + epochs.size > limit) break;
+      if (![...epochs.values()].every(isSilent)) break;
+      for (const epoch of epochs.keys()) forgotten.push([nodeId, epoch]);
     }
     return {
       puts: [],
@@ -131,19 +144,25 @@ export class Producers {
   }
 
   /** Takes up what is stored; once, before anything else. */
-  restore(values: Iterable<Uint8Array>): void {
+  restore(values: Iterable<Uint8Array>, monotonicMs: number): void {
     const stored = [...values].map(decodeProducer).sort((a, b) => a.lastSeenMs - b.lastSeenMs);
     for (const { nodeId, epoch, window, lastSeenMs } of stored) {
       const producer = this.#producer(nodeId, epoch);
-      Object.assign(producer, { window, lastSeenMs, stored: true });
+      producer.window = window;
+      producer.lastSeen = { wallMs: lastSeenMs, monotonicMs };
+      producer.stored = true;
       this.#touch(nodeId, epoch, producer);
     }
   }
 
-  #fold(touched: ReadonlyMap<Producer, Touched>, evicted: readonly [string, number][]): void {
-    for (const [producer, { nodeId, epoch, window, receivedAtMs, sequences }] of touched) {
+  #fold(
+    touched: ReadonlyMap<Producer, Touched>,
+    evicted: readonly [string, number][],
+    now: Now,
+  ): void {
+    for (const [producer, { nodeId, epoch, window, sequences }] of touched) {
       producer.window = window;
-      producer.lastSeenMs = receivedAtMs;
+      producer.lastSeen = now;
       producer.stored = true;
       for (const sequence of sequences) producer.pending.delete(sequence);
       this.#touch(nodeId, epoch, producer);
@@ -175,7 +194,12 @@ export class Producers {
     }
     let producer = epochs.get(epoch);
     if (producer === undefined) {
-      producer = { window: new ProducerWindow(), lastSeenMs: 0, stored: false, pending: new Set() };
+      producer = {
+        window: new ProducerWindow(),
+        lastSeen: NEVER,
+        stored: false,
+        pending: new Set(),
+      };
       epochs.set(epoch, producer);
       this.#count += 1;
     }
@@ -201,7 +225,6 @@ interface Touched {
   readonly nodeId: string;
   readonly epoch: number;
   readonly window: ProducerWindow;
-  receivedAtMs: number;
   readonly sequences: number[];
 }
 
@@ -212,10 +235,10 @@ function keyOf(nodeId: string, epoch: number): ProducerKey {
 }
 
 /** Epoch and last seen as float64, the window, the node id in UTF-8. */
-function encodeProducer({ nodeId, epoch, window, receivedAtMs }: Touched): Uint8Array {
+function encodeProducer({ nodeId, epoch, window }: Touched, lastSeenMs: number): Uint8Array {
   const bytes = Buffer.alloc(NODE_ID_OFFSET + Buffer.byteLength(nodeId));
   bytes.writeDoubleLE(epoch, 0);
-  bytes.writeDoubleLE(receivedAtMs, 8);
+  bytes.writeDoubleLE(lastSeenMs, 8);
   window.encodeInto(bytes, 16);
   bytes.write(nodeId, NODE_ID_OFFSET, 'utf8');
   return bytes;

@@ -9,7 +9,7 @@ import { type JournalEnvironment, WriteList } from './environment.ts';
 import { positionOf, STATE_KEY, type StoredState } from './journal-state.ts';
 import type { Ledger } from './ledger.ts';
 import type { LiveTables } from './live-tables.ts';
-import type { ProducerPlan, Producers } from './producers.ts';
+import type { Now, ProducerPlan, Producers } from './producers.ts';
 import { type Position, sealRecord } from './record.ts';
 import { type SeriesChange, writeSeriesChanges } from './stored-series.ts';
 
@@ -17,7 +17,8 @@ import { type SeriesChange, writeSeriesChanges } from './stored-series.ts';
 export const MAX_TRIM_RECORDS = 512;
 const MAX_TABLES_REMOVED = 64;
 const MAX_PRODUCERS_FORGOTTEN = 256;
-const PRODUCER_RETENTION_MS = 30 * 24 * 3600 * 1000;
+const HOUR_MS = 3600 * 1000;
+const PRODUCER_RETENTION_MS = 30 * 24 * HOUR_MS;
 
 /** The journal as memory knows it: exactly what the last commit left on disk. */
 export interface JournalCore {
@@ -34,12 +35,6 @@ export interface JournalCore {
 export interface PlannedTransaction {
   readonly writes: WriteList;
   fold(): void;
-}
-
-export interface Now {
-  /** Unix ms. */
-  readonly wallMs: number;
-  readonly monotonicMs: number;
 }
 
 /** Seals the records of `group` with the positions after the head. */
@@ -67,7 +62,7 @@ export function planAppends(
     sealRecord(record, head);
     writes.put(env.tables.log, head.seq, record);
   }
-  const producers = core.producers.plan(group);
+  const producers = core.producers.plan(group, now);
   writeProducers(writes, env, producers);
   const gaps = core.gaps + producers.gaps;
   writeState(writes, core, { head, gaps });
@@ -108,8 +103,10 @@ export function planMaintenance(
   const tail = planTrim(writes, core, core.cursors.slowest(rows));
   const tables = core.tables.unneeded(tail.seq, now.monotonicMs, MAX_TABLES_REMOVED);
   for (const id of tables) writes.remove(env.tables.tables, id);
-  const silentSinceMs = now.wallMs - PRODUCER_RETENTION_MS;
-  const producers = core.producers.planForgetting(silentSinceMs, MAX_PRODUCERS_FORGOTTEN);
+  const producers = core.producers.planForgetting(
+    { wallMs: now.wallMs - PRODUCER_RETENTION_MS, monotonicMs: now.monotonicMs - HOUR_MS },
+    MAX_PRODUCERS_FORGOTTEN,
+  );
   writeProducers(writes, env, producers);
   writeSeriesChanges(writes, env.tables.series, series);
   writeState(writes, core, { tail });

@@ -1,0 +1,76 @@
+/**
+ * A journal in a directory of its own, closed and removed when the test ends, and entries to put
+ * into it.
+ */
+import { createHash } from 'node:crypto';
+import { Registry } from 'prom-client';
+import { expect, onTestFinished } from 'vitest';
+import { Journal, type JournalOptions } from '../../src/journal/journal.ts';
+import { createJournalMetrics } from '../../src/journal/journal-metrics.ts';
+import type { JournalEntry } from '../../src/journal/record.ts';
+import { systemClock } from '../../src/lib/clock.ts';
+import type { SeriesTable } from '../../src/telemetry.ts';
+import { createRecordingLogger } from './recording-logger.ts';
+
+export const WRITERS = ['influxdb', 'parquet'] as const;
+
+/** Opens the journal in `dir` with a roomy budget; `options` override. */
+export async function openJournal(
+  dir: string,
+  options: Partial<JournalOptions> = {},
+): Promise<Journal> {
+  const journal = await Journal.open({
+    dir,
+    maxBytes: 2 ** 32,
+    minFreeBytes: 0,
+    writers: WRITERS,
+    clock: systemClock,
+    logger: createRecordingLogger().logger,
+    metrics: createJournalMetrics(new Registry()),
+    ...options,
+  });
+  onTestFinished(() => journal.close());
+  return journal;
+}
+
+/** A table that the journal can store; nothing here decodes it. */
+export function opaqueTable(name: string, length = 200): SeriesTable {
+  const bytes = Buffer.alloc(length, `${name} `);
+  const id = createHash('sha256').update(bytes).digest('hex').slice(0, 32);
+  return { id, bytes, series: [] };
+}
+
+const TABLE = opaqueTable('table');
+
+/** A batch of `samples` samples whose values tell its sequence. */
+export function entryOf(
+  sequence: number,
+  overrides: Partial<JournalEntry> & { readonly size?: number } = {},
+): JournalEntry {
+  const { size = 10, ...rest } = overrides;
+  return {
+    nodeId: 'node-1',
+    epoch: 1,
+    sequence,
+    receivedAtMs: 1_700_000_000_000 + sequence,
+    table: TABLE,
+    samples: {
+      series: Uint32Array.from({ length: size }, (_, index) => index),
+      timestampsMs: new Float64Array(size).fill(1_700_000_000_000),
+      values: new Float64Array(size).fill(sequence),
+    },
+    ...rest,
+  };
+}
+
+/** Both equations of the ledger, as they must hold at every instant. */
+export function expectEvenBooks(journal: Journal): void {
+  const { ledger } = journal;
+  const rejected = [...ledger.rejected.values()].reduce((sum, samples) => sum + samples, 0);
+  expect(ledger.received).toBe(ledger.accepted + ledger.duplicate + rejected);
+  for (const [writer, { written, deadLettered, skipped }] of ledger.writers) {
+    const pending = journal.pendingSamples(writer);
+    expect(ledger.accepted).toBe(skipped + written + deadLettered + pending);
+    expect(Math.min(written, deadLettered, skipped, pending)).toBeGreaterThanOrEqual(0);
+  }
+}
