@@ -254,6 +254,8 @@ export class WriterThread {
     this.#worker = undefined;
     this.#totals.workerEnded();
     this.#lastStatus = undefined;
+    // Nobody is left to drain; what remains stays in the journal.
+    this.#onDrained();
     await this.#committing;
     if (this.#closing.signal.aborted) return;
     const nowMs = this.#clock.monotonicMs();

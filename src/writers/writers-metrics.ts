@@ -92,8 +92,6 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   rows_skipped_total: 'Rows that visible files already held when they came again.',
   files_sealed_total: 'Files that became visible.',
   files_removed_total: 'Files removed because of their age or the size of the warehouse.',
-  failures_total:
-    'Failures of the warehouse writer, after each of which unfinished files start anew.',
 };
 
 /** Creates the metrics of all writers on `registry`. */
