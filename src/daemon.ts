@@ -14,6 +14,7 @@ import type { Registry } from 'prom-client';
 import { Admission } from './admission/admission.ts';
 import { createAdmissionMetrics } from './admission/admission-metrics.ts';
 import { BackpressureGate } from './admission/backpressure-gate.ts';
+import { cardinalityReport, RefusalLog } from './admission/cardinality-report.ts';
 import { SeriesLimiter } from './admission/series-limiter.ts';
 import { changedSettings } from './config/changed-settings.ts';
 import { journalDir } from './config/paths.ts';
@@ -81,7 +82,8 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   const live = { config };
   const registry = createRegistry(deps.version);
   const readiness = new Readiness();
-  const http = await startHttpServer(httpBind(config), registry, readiness);
+  const pages = new Map<string, () => unknown>();
+  const http = await startHttpServer(httpBind(config), registry, readiness, pages);
   lifecycle.defer('http', () => http.close());
 
   const journal = await openJournal(config, deps, registry);
@@ -91,12 +93,14 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   lifecycle.defer('writers', () => stopWriters(writers, config));
 
   const { gate, series, admission } = createAdmission(config, deps, registry, journal);
+  pages.set('cardinality', () => cardinalityReport(series));
   const ingest = createIngest(config, deps, registry, { journal, gate, admission });
   const listener = createListener(config, deps, registry, ingest);
   gate.onChange((open) => (open ? listener.resumeReading() : listener.pauseReading()));
   const listenAddress = await listener.start();
   lifecycle.defer('listener', () => listener.close(LISTENER_CLOSE_DEADLINE_MS));
 
+  const refusals = new RefusalLog(clock, logger.child({ stage: 'admission' }), series);
   addReadinessChecks(readiness, { live, journal, writers });
   lifecycle.defer(
     'maintenance',
@@ -104,6 +108,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
       if (journal.isFull()) gate.close('journal_full');
       else gate.reopen('journal_full');
       series.sweep();
+      refusals.log();
     }),
   );
   lifecycle.defer('watchdog', startWatchdog(deps, journal));

@@ -1,6 +1,6 @@
 /**
  * The daemon's HTTP side: `/metrics` for Prometheus, `/healthz` (the process answers) and `/readyz`
- * (the daemon can do its job; 503 and the reasons otherwise). Read-only and small; every request,
+ * (the daemon can do its job; 503 and the reasons otherwise), and JSON pages of the parts. Read-only and small; every request,
  * connection and header is bounded because the port is usually reachable by more than Prometheus.
  */
 import fastify from 'fastify';
@@ -19,11 +19,15 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
+/** What a part shows of itself as JSON, by the last word of its path; parts add theirs as they start. */
+export type StatusPages = ReadonlyMap<string, () => unknown>;
+
 /** Starts listening on `host`:`port` (0 = any free port). Throws OperatingError METRICS_PORT. */
 export async function startHttpServer(
   bind: { readonly host: string; readonly port: number },
   registry: Registry,
   readiness: Readiness,
+  pages: StatusPages,
 ): Promise<HttpServer> {
   const server = fastify({
     logger: false,
@@ -45,7 +49,12 @@ export async function startHttpServer(
     return reply.code(report.ready ? 200 : 503).send(report);
   });
   server.get('/', async (_request, reply) => {
-    return reply.type('text/plain').send('telemetry-collector\n/metrics\n/healthz\n/readyz\n');
+    const paths = ['metrics', 'healthz', 'readyz', ...pages.keys()].map((name) => `/${name}\n`);
+    return reply.type('text/plain').send(`telemetry-collector\n${paths.join('')}`);
+  });
+  server.get<{ Params: { page: string } }>('/:page', async ({ params }, reply) => {
+    const page = pages.get(params.page);
+    return page === undefined ? reply.callNotFound() : page();
   });
 
   try {

@@ -79,6 +79,12 @@ test('series over the limit are refused by name while known series pass', async 
     accepted: 20,
     rejections: [{ reason: 'cardinality_node', count: 5 }],
   });
+  const page = await fetch(`${scenario.deployment.metricsUrl}/cardinality`);
+  expect(await page.json()).toMatchObject({
+    series: 20,
+    refusedNow: 5,
+    topOffenders: { byNode: [{ nodeId: 'gpu-001', series: 20, refused: 5 }] },
+  });
 });
 
 test.each([
