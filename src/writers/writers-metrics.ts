@@ -71,6 +71,9 @@ const COUNTERS: readonly Figure[] = [
   },
 ];
 
+/** Figures whose own name would read as a unit to Prometheus. */
+const RENAMED: Readonly<Record<string, string>> = { open_partitions: 'open_hours' };
+
 /** The writers' own figures by their name in `Writer.stats`; names that end in `_total` are counters. */
 export const WRITER_STATS: Readonly<Record<string, string>> = {
   requests_total: 'Write requests answered by InfluxDB or failed on the way.',
@@ -83,7 +86,7 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   plan_cache_bytes: 'Memory of prepared series tables.',
   max_chunk_bytes: 'Largest request body that is sent, before compression.',
   open_files: 'Warehouse files under construction.',
-  open_hours: 'Hours of event time with rows that are in no visible file yet.',
+  open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',
   indexed_series: 'Series that the warehouse writer keeps sorted.',
   visible_files: 'Files of the warehouse that readers can see.',
@@ -103,7 +106,7 @@ export function createWritersMetrics(registry: Registry): WritersMetrics {
   createFailures(registry, watched);
   for (const [stat, help] of Object.entries(WRITER_STATS)) {
     const create = stat.endsWith('_total') ? counter : gauge;
-    create(registry, watched, stat, help, (status) => status.stats[stat]);
+    create(registry, watched, stat, help, (status) => status.stats[RENAMED[stat] ?? stat]);
   }
   return { watch: (name, status) => void watched.set(name, status) };
 }

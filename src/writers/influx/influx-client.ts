@@ -13,6 +13,7 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import { HttpError, InfluxDB, setLogger } from '@influxdata/influxdb-client';
 import type { InfluxConfig } from '../../config/schema.ts';
+import type { Clock } from '../../lib/clock.ts';
 import { errorCode, errorMessage } from '../../lib/errors.ts';
 import type { WriterDeps } from '../writer.ts';
 import { judgeAnswer, type WriteOutcome } from './write-outcome.ts';
@@ -22,61 +23,81 @@ const MAX_BODY_BYTES = 4096;
 /** Requests below this are not worth compressing. */
 const MIN_GZIP_BYTES = 1024;
 
-export interface InfluxClient {
-  /**
-   * Sends `lines` and waits for the answer. Never rejects. The bytes must not change until then.
-   * `sentBytes` is what went over the wire, headers apart.
-   */
-  write(lines: Uint8Array): Promise<{ outcome: WriteOutcome; sentBytes: number }>;
-  /** Ends requests under way, which then fail, and closes the connections. */
-  close(): void;
+export interface SentRequest {
+  readonly outcome: WriteOutcome;
+  /** What went over the wire, headers apart. */
+  readonly sentBytes: number;
 }
 
-/** Opens a client; no request is made yet. Timestamps are in milliseconds. */
-export function openInfluxClient(
-  settings: InfluxConfig,
-  { clock, log, signal }: Pick<WriterDeps, 'clock' | 'log' | 'signal'>,
-): InfluxClient {
-  const { url, org, bucket, token } = settings;
-  setLogger({ warn: (text) => log('warn', text), error: (text) => log('warn', text) });
-  const Agent = url.startsWith('https:') ? https.Agent : http.Agent;
-  const agent = new Agent({ keepAlive: true, maxSockets: 2 });
-  // No inactivity timeout of its own: the client would report it but leave the socket open.
-  const { transport } = new InfluxDB({ url, token, timeout: 0, transportOptions: { agent } });
-  const query = new URLSearchParams({ org, bucket, precision: 'ms' });
-  const path = `/api/v2/write?${query}`;
-  const underWay = new Set<AbortController>();
+type ClientDeps = Pick<WriterDeps, 'clock' | 'log' | 'signal'>;
 
-  async function write(lines: Uint8Array): Promise<{ outcome: WriteOutcome; sentBytes: number }> {
-    const compress = settings.gzip && lines.length >= MIN_GZIP_BYTES;
-    const body = compress ? await gzip(lines, { level: 1 }) : lines;
-    const controller = new AbortController();
-    underWay.add(controller);
-    let timedOut = false;
-    const cancel = clock.after(settings.timeout_secs * 1000, () => {
-      timedOut = true;
-      controller.abort();
-    });
-    const headers: Record<string, string> = { 'content-type': 'text/plain; charset=utf-8' };
-    if (compress) headers['content-encoding'] = 'gzip';
-    try {
-      const answer = await request(body, headers, controller.signal);
-      const outcome = judgeAnswer(answer.status, answer.body, answer.retryAfter, clock.nowMs());
-      return { outcome: withoutSecret(outcome, token), sentBytes: body.length };
-    } catch (error) {
-      const message = timedOut
-        ? `no answer within ${settings.timeout_secs} s`
-        : `${errorCode(error)} ${errorMessage(error)}`.trim();
-      const reason = timedOut ? 'timeout' : 'network';
-      const outcome = { kind: 'failed', reason, status: 0, message, retryAfterMs: 0 } as const;
-      return { outcome: withoutSecret(outcome, token), sentBytes: body.length };
-    } finally {
-      cancel();
-      underWay.delete(controller);
-    }
+/** Timestamps are in milliseconds. No request is made before the first `write`. */
+export class InfluxClient {
+  readonly #settings: InfluxConfig;
+  readonly #clock: Clock;
+  readonly #signal: AbortSignal | undefined;
+  readonly #agent: http.Agent;
+  readonly #transport: InfluxDB['transport'];
+  readonly #path: string;
+  readonly #underWay = new Set<AbortController>();
+
+  constructor(settings: InfluxConfig, { clock, log, signal }: ClientDeps) {
+    const { url, org, bucket, token } = settings;
+    // Otherwise the client writes to the console.
+    setLogger({ warn: (text) => log('warn', text), error: (text) => log('warn', text) });
+    const Agent = url.startsWith('https:') ? https.Agent : http.Agent;
+    const agent = new Agent({ keepAlive: true, maxSockets: 2 });
+    // No inactivity timeout of its own: the client would report it but leave the socket open.
+    const influx = new InfluxDB({ url, token, timeout: 0, transportOptions: { agent } });
+    this.#settings = settings;
+    this.#clock = clock;
+    this.#signal = signal;
+    this.#agent = agent;
+    this.#transport = influx.transport;
+    this.#path = `/api/v2/write?${new URLSearchParams({ org, bucket, precision: 'ms' })}`;
+    signal?.addEventListener('abort', this.close);
   }
 
-  function request(
+  /** Sends `lines` and waits for the answer. Never rejects. The bytes must not change until then. */
+  async write(lines: Uint8Array): Promise<SentRequest> {
+    const { gzip, timeout_secs, token } = this.#settings;
+    const headers: Record<string, string> = { 'content-type': 'text/plain; charset=utf-8' };
+    let body = lines;
+    if (gzip && lines.length >= MIN_GZIP_BYTES) {
+      body = await compress(lines, { level: 1 });
+      headers['content-encoding'] = 'gzip';
+    }
+    const controller = new AbortController();
+    this.#underWay.add(controller);
+    let isTimedOut = false;
+    const cancel = this.#clock.after(timeout_secs * 1000, () => {
+      isTimedOut = true;
+      controller.abort();
+    });
+    let outcome: WriteOutcome;
+    try {
+      const answer = await this.#request(body, headers, controller.signal);
+      outcome = judgeAnswer(answer.status, answer.body, answer.retryAfter, this.#clock.nowMs());
+    } catch (error) {
+      const why = `${errorCode(error)} ${errorMessage(error)}`.trim();
+      outcome = isTimedOut
+        ? noAnswer('timeout', `no answer within ${timeout_secs} s`)
+        : noAnswer('network', why);
+    } finally {
+      cancel();
+      this.#underWay.delete(controller);
+    }
+    return { outcome: withoutSecret(outcome, token), sentBytes: body.length };
+  }
+
+  /** Ends requests under way, which then fail, and closes the connections. Idempotent. */
+  readonly close = (): void => {
+    for (const controller of this.#underWay) controller.abort();
+    this.#agent.destroy();
+    this.#signal?.removeEventListener('abort', this.close);
+  };
+
+  #request(
     body: Uint8Array,
     headers: Record<string, string>,
     signal: AbortSignal,
@@ -86,8 +107,8 @@ export function openInfluxClient(
       let text = '';
       // The transport hands the body to Buffer.from, which takes bytes as well as the string it is
       // declared as.
-      transport.send(
-        path,
+      this.#transport.send(
+        this.#path,
         body as unknown as string,
         { method: 'POST', headers, signal },
         {
@@ -106,15 +127,6 @@ export function openInfluxClient(
       );
     });
   }
-
-  function close(): void {
-    for (const controller of underWay) controller.abort();
-    agent.destroy();
-    signal?.removeEventListener('abort', close);
-  }
-  signal?.addEventListener('abort', close);
-
-  return { write, close };
 }
 
 interface Answer {
@@ -123,7 +135,7 @@ interface Answer {
   readonly retryAfter: string | undefined;
 }
 
-const gzip = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip);
+const compress = promisify<Uint8Array, zlib.ZlibOptions, Buffer>(zlib.gzip);
 
 /** The client reads Retry-After as a bare number only, so the header itself is taken. */
 function answerOf(error: HttpError): Answer {
@@ -133,6 +145,10 @@ function answerOf(error: HttpError): Answer {
     body: (error.body ?? '').slice(0, MAX_BODY_BYTES),
     retryAfter: typeof retryAfter === 'string' ? retryAfter : undefined,
   };
+}
+
+function noAnswer(reason: 'timeout' | 'network', message: string): WriteOutcome {
+  return { kind: 'failed', reason, status: 0, message, retryAfterMs: 0 };
 }
 
 /** A server or proxy may quote the request; the token must not reach a log or a dead letter. */

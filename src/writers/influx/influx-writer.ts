@@ -12,7 +12,7 @@ import { errorMessage } from '../../lib/errors.ts';
 import { WeightedCache } from '../weighted-cache.ts';
 import { WriteFault } from '../write-fault.ts';
 import type { DeadLetter, Writer, WriterDeps, WriterProgress, WriterRecord } from '../writer.ts';
-import { type InfluxClient, openInfluxClient } from './influx-client.ts';
+import { InfluxClient } from './influx-client.ts';
 import { type LineRules, lineRules } from './label-rules.ts';
 import { LineChunk } from './line-chunk.ts';
 import { type RefusedLines, searchPoison } from './poison-search.ts';
@@ -29,7 +29,7 @@ const MIN_CHUNK_BYTES = 16 * 1024;
 
 /** Opens the writer; no request is made yet. */
 export function openInfluxWriter(settings: InfluxConfig, deps: WriterDeps): Writer {
-  return new InfluxWriter(settings, deps, openInfluxClient(settings, deps));
+  return new InfluxWriter(settings, deps, new InfluxClient(settings, deps));
 }
 
 class InfluxWriter implements Writer {
