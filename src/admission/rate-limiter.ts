@@ -16,6 +16,8 @@ const MAX_RETRY_AFTER_MS = 60_000;
 /** Past this the bucket that was longest unused is forgotten, full or not. */
 const MAX_BUCKETS = 100_000;
 const FORGOTTEN_PER_CALL = 2;
+/** Tokens are earned in fractions, whose sums are a little off; who waited long enough must pass. */
+const TOLERANCE = 1e-6;
 
 interface Bucket {
   tokens: number;
@@ -57,7 +59,7 @@ export class RateLimiter {
     this.#forgetFullBuckets(nowMs);
     const capacity = rate * BURST_SECONDS;
     const bucket = this.#bucket(nodeId, nowMs, capacity);
-    const needed = Math.min(samples, capacity);
+    const needed = Math.min(samples, capacity) - TOLERANCE;
     if (bucket.tokens >= needed) {
       bucket.tokens -= samples;
       return 0;
