@@ -25,7 +25,7 @@ export async function runCommandLine(words: readonly string[], host: Host): Prom
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCode('usage');
     if (!(error instanceof OperatingError)) throw error;
     host.err(`${NAME}: ${errorMessage(error)}\n`);
-    return exitCode(/^(CONFIG|CREDENTIALS)_/.test(errorCode(error)) ? 'config' : 'failed');
+    return exitCode(errorCode(error).startsWith('CONFIG_') ? 'config' : 'failed');
   }
 }
 

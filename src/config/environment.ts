@@ -16,8 +16,8 @@ export function processEnvironment(): Environment {
 }
 
 /**
- * Adds the files of `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential=) as variables of the same name,
- * so that `${INFLUXDB_TOKEN}` finds its token in either place. A variable that is set wins.
+ * Adds the files of `$CREDENTIALS_DIRECTORY` (systemd's LoadCredential=) as variables of the same
+ * name, so that `${INFLUXDB_TOKEN}` finds its token in either place. A variable that is set wins.
  */
 export function withCredentials(environment: Environment): Environment {
   const dir = environment.CREDENTIALS_DIRECTORY;

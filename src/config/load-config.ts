@@ -4,7 +4,6 @@
  */
 import fs from 'node:fs';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
-import { withCredentials } from './credentials.ts';
 import type { Environment } from './environment.ts';
 import { type ConfigProblem, type ReadResult, readConfig } from './read-config.ts';
 import type { Config } from './schema.ts';
@@ -14,8 +13,8 @@ const FILE_BYTES_MAX = 1024 * 1024;
 
 /**
  * The configuration of `path`, or the defaults where it is undefined, with the overrides of
- * `environment`; frozen. Throws OperatingError CONFIG_UNREADABLE, CREDENTIALS_UNREADABLE or
- * CONFIG_INVALID, the latter with every problem in its message.
+ * `environment`; frozen. Throws OperatingError CONFIG_UNREADABLE or CONFIG_INVALID, the latter with
+ * every problem in its message.
  */
 export function loadConfig(path: string | undefined, environment: Environment): Config {
   const result = readConfigFile(path, environment);
@@ -27,10 +26,10 @@ export function loadConfig(path: string | undefined, environment: Environment): 
   );
 }
 
-/** Like `loadConfig`, with the problems as data. Throws the errors of reading files. */
+/** Like `loadConfig`, with the problems as data. Throws OperatingError CONFIG_UNREADABLE. */
 export function readConfigFile(path: string | undefined, environment: Environment): ReadResult {
   const file = path === undefined ? undefined : { name: path, text: readText(path) };
-  return readConfig(file, withCredentials(environment));
+  return readConfig(file, environment);
 }
 
 /** One line: where, and what is wrong. */

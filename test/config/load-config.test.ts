@@ -26,20 +26,6 @@ describe('loadConfig', () => {
     expect(() => loadConfig(file, {})).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   });
 
-  it('takes credentials of systemd for variables, which win over them', () => {
-    const credentials = path.join(folder, 'credentials');
-    fs.mkdirSync(path.join(credentials, 'not-a-file'), { recursive: true });
-    fs.writeFileSync(path.join(credentials, 'INFLUXDB_TOKEN'), 'from a file\n');
-    const example = packageFile('config.example.yaml');
-    const environment = { CREDENTIALS_DIRECTORY: credentials };
-    expect(loadConfig(example, environment).influxdb?.token).toBe('from a file');
-    const both = { ...environment, INFLUXDB_TOKEN: 'from a variable' };
-    expect(loadConfig(example, both).influxdb?.token).toBe('from a variable');
-    expect(() => loadConfig(example, { CREDENTIALS_DIRECTORY: '/nowhere' })).toThrow(
-      expect.objectContaining({ code: 'CREDENTIALS_UNREADABLE' }),
-    );
-  });
-
   it('says why a file cannot be read', () => {
     const unreadable = expect.objectContaining({ code: 'CONFIG_UNREADABLE' });
     expect(() => loadConfig(path.join(folder, 'none.yaml'), {})).toThrow(/ENOENT/);
