@@ -4,7 +4,9 @@
 import fs from 'node:fs';
 import { packageFile } from '../../src/lib/package-root.ts';
 
-/** Absolute path of a file under `../shared/data`; undefined, and said so, where it is not there. */
+/**
+ * Absolute path of a file under `../shared/data`; undefined, and said so, where it is not there.
+ */
 export function sharedData(relativePath: string): string | undefined {
   const file = packageFile(`../shared/data/${relativePath}`);
   if (fs.existsSync(file)) return file;

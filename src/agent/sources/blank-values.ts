@@ -39,7 +39,9 @@ const BLANK_TEXTS: ReadonlySet<string> = new Set([
   'unknown error',
 ]);
 
-/** DCGM's string blanks: `<<<NULL>>>`, `<<<NOT_FOUND>>>`, `<<<NOT_SUPPORTED>>>`, `<<<NOT_PERM>>>`. */
+/**
+ * DCGM's string blanks: `<<<NULL>>>`, `<<<NOT_FOUND>>>`, `<<<NOT_SUPPORTED>>>`, `<<<NOT_PERM>>>`.
+ */
 const DCGM_STRING_BLANK = /^<<<.*>>>$/;
 
 /** Whether `text` is a known way of saying that there is no value. "NaN" is not one of them. */
@@ -69,7 +71,10 @@ function whyNoNumber(trimmed: string): NoValueReason {
   return INFINITE.test(trimmed) ? 'infinite' : 'not a number';
 }
 
-/** The blank and the 15 codes that DCGM reserves after it (not found, not supported, no permission…). */
+/**
+ * The blank and the 15 codes that DCGM reserves after it (not found, not supported, no
+ * permission…).
+ */
 const RESERVED_CODES = 15n;
 const INT32_BLANK = 0x7ffffff0n;
 const INT64_BLANK = 0x7ffffffffffffff0n;
@@ -78,10 +83,10 @@ const FP64_BLANK = 140_737_488_355_328n;
 const INT64_BLANK_ROUNDED = 2 ** 63;
 
 /**
- * Whether decimal `text` is one of DCGM's blanks. Integers are compared as integers: as doubles, the
- * int64 blanks cannot be told apart from 2^63. The double blank is a lower bound in DCGM, but only
- * text with a decimal point is surely a DCGM double; for other text the bound would swallow byte
- * counters past 140 TB, so there only the reserved codes themselves count.
+ * Whether decimal `text` is one of DCGM's blanks. Integers are compared as integers: as doubles,
+ * the int64 blanks cannot be told apart from 2^63. The double blank is a lower bound in DCGM, but
+ * only text with a decimal point is surely a DCGM double; for other text the bound would swallow
+ * byte counters past 140 TB, so there only the reserved codes themselves count.
  */
 export function isDcgmSentinel(text: string): boolean {
   if (INTEGER.test(text)) {

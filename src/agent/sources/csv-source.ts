@@ -1,7 +1,7 @@
 /**
- * Replays a DCGM export. Reads the file as a stream, a bounded number of rows per collection, and can
- * start again at its end with new times: each series stands in such a file once per scrape, so a
- * second pass with the first one's times would only overwrite it.
+ * Replays a DCGM export. Reads the file as a stream, a bounded number of rows per collection, and
+ * can start again at its end with new times: each series stands in such a file once per scrape, so
+ * a second pass with the first one's times would only overwrite it.
  */
 import type { Clock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
@@ -112,7 +112,9 @@ class CsvSource implements Source {
     return { readings, skipped, done: this.#done };
   }
 
-  /** Appends the readings of `row` with the times they are to have; false where it is not due yet. */
+  /**
+   * Appends the readings of `row` with the times they are to have; false where it is not due yet.
+   */
   #take(row: ReadRow, nowMs: number, readings: Reading[]): boolean {
     const [first] = row.readings;
     if (first === undefined) return true;

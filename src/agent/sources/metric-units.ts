@@ -1,15 +1,19 @@
 /**
  * What is known of a metric by its name: counter or gauge, and the unit.
  *
- * DCGM is in the middle of a rename. DCGM 4.6 made the old names aliases of new ones without touching
- * the values; dcgm-exporter 4.9 also changed units. So one new name can carry two units, and the
- * unit of such a name is left '' here: the sender has to say it. A wrong unit is worse than none.
+ * DCGM is in the middle of a rename. DCGM 4.6 made the old names aliases of new ones without
+ * touching the values; dcgm-exporter 4.9 also changed units. So one new name can carry two units,
+ * and the unit of such a name is left '' here: the sender has to say it. A wrong unit is worse than
+ * none.
  */
 import type { MetricKind } from '../../telemetry.ts';
 
 export interface MetricMeaning {
   readonly kind: MetricKind;
-  /** MHz, C, W, mJ, J, %, MiB, B, B/s, ns, s, ratio, count, rows, code, bool, bitmask, …; '' unknown. */
+  /**
+   * MHz, C, W, mJ, J, %, MiB, B, B/s, ns, s, ratio, count, rows, code, bool, bitmask, …; ''
+   * unknown.
+   */
   readonly unit: string;
 }
 

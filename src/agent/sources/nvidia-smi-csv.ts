@@ -1,7 +1,7 @@
 /**
- * What `nvidia-smi --query-gpu=… --format=csv` prints → readings. Pure. The format has no quoting at
- * all: cells are joined by a comma and a blank, so a row with a comma in a name cannot be told from a
- * row with one cell more, and is refused.
+ * What `nvidia-smi --query-gpu=… --format=csv` prints → readings. Pure. The format has no quoting
+ * at all: cells are joined by a comma and a blank, so a row with a comma in a name cannot be told
+ * from a row with one cell more, and is refused.
  */
 import type { MetricKind } from '../../telemetry.ts';
 import type { Reading } from '../reading.ts';
@@ -82,8 +82,16 @@ export function nvidiaSmiReadings(
 }
 
 /** Fields that name or describe: they are labels or nothing, never numbers, even where digits. */
-const NOT_MEASURED =
-  /^(timestamp|driver_version|count|index|name|serial|uuid|hostname|addressing_mode|vbios_version|compute_cap|pci\..*|inforom\..*|driver_model\..*|gom\..*|platform\..*|fabric\.(cliqueId|clusterUuid)|gpu_(name|bus_id|serial|uuid))$/;
+const NOT_MEASURED = oneOf([
+  ...['timestamp', 'driver_version', 'count', 'index', 'name', 'serial', 'uuid', 'hostname'],
+  ...['gpu_name', 'gpu_bus_id', 'gpu_serial', 'gpu_uuid', 'addressing_mode', 'vbios_version'],
+  ...['compute_cap', 'pci\\..*', 'inforom\\..*', 'driver_model\\..*', 'gom\\..*', 'platform\\..*'],
+  'fabric\\.(cliqueId|clusterUuid)',
+]);
+
+function oneOf(patterns: readonly string[]): RegExp {
+  return new RegExp(`^(?:${patterns.join('|')})$`);
+}
 
 /** The labels that a row's identity cells make. */
 export function gpuLabels(
@@ -162,8 +170,10 @@ function unitOfField(field: string): string {
   return field.startsWith('retired_pages.') ? 'pages' : '';
 }
 
-const COUNTERS =
-  /^(clocks_event_reasons_counters\..*|ecc\.errors\..*|retired_pages\..*\.count|remapped_rows\.(correctable|uncorrectable))$/;
+const COUNTERS = oneOf([
+  ...['clocks_event_reasons_counters\\..*', 'ecc\\.errors\\..*', 'retired_pages\\..*\\.count'],
+  'remapped_rows\\.(correctable|uncorrectable)',
+]);
 
 function describeField(field: string): { name: string; kind: MetricKind } {
   const isCounter = COUNTERS.test(field) && !field.endsWith('.thresholdExceeded');

@@ -1,6 +1,6 @@
 /**
- * Which fields are asked of nvidia-smi. Each driver knows its own set, and one unknown name makes the
- * whole query fail, so the driver's own list (`--help-query-gpu`) decides.
+ * Which fields are asked of nvidia-smi. Each driver knows its own set, and one unknown name makes
+ * the whole query fail, so the driver's own list (`--help-query-gpu`) decides.
  */
 
 /** Fields that name the GPU; always asked for. */
@@ -63,7 +63,9 @@ const RENAMED_PREFIXES: readonly (readonly [old: string, current: string])[] = [
   ['clocks_throttle_reasons_counters.', 'clocks_event_reasons_counters.'],
 ];
 
-/** One name for a field whatever driver names it, so that a fleet of mixed drivers has one metric. */
+/**
+ * One name for a field whatever driver names it, so that a fleet of mixed drivers has one metric.
+ */
 export function currentFieldName(field: string): string {
   const renamed = RENAMED_PREFIXES.find(([old]) => field.startsWith(old));
   return renamed === undefined ? field : renamed[1] + field.slice(renamed[0].length);

@@ -1,14 +1,16 @@
 /**
- * The MIG devices that `nvidia-smi -L` lists → one reading each. Pure. The query itself knows nothing
- * of MIG devices: in MIG mode a GPU's utilization is [N/A] there, and these lines are all that says
- * how it is divided.
+ * The MIG devices that `nvidia-smi -L` lists → one reading each. Pure. The query itself knows
+ * nothing of MIG devices: in MIG mode a GPU's utilization is [N/A] there, and these lines are all
+ * that says how it is divided.
  */
 import type { Reading } from '../reading.ts';
 import { canonicalLabels } from './source-labels.ts';
 
 const GPU = /^GPU (\d+): (.+) \(UUID: ([^)\s]+)\)\s*$/;
 const MIG = /^\s+MIG (\S+)\s+Device\s+(\d+): \(UUID: (MIG-[^)\s]+)\)\s*$/;
-/** Older drivers build the UUID of the parent and two numbers: MIG-GPU-<uuid>/<instance>/<compute>. */
+/**
+ * Older drivers build the UUID of the parent and two numbers: MIG-GPU-<uuid>/<instance>/<compute>.
+ */
 const OLD_UUID = /^MIG-(GPU-[0-9a-f-]+)\/(\d+)\/(\d+)$/i;
 const MAX_DEVICES = 10_000;
 
@@ -28,7 +30,8 @@ export function migDeviceReadings(listing: string, timestampMs: number): Reading
       ['gpu_model', model],
       ['gpu_uuid', uuid],
       ['gpu_instance_profile', profile],
-      // The listing's "Device" counts within the GPU; it is not the instance id that DCGM speaks of.
+      // The listing's "Device" counts within the GPU; it is not the instance id that DCGM speaks
+      // of.
       ['gpu_instance_id', old?.[2] ?? ''],
       ['compute_instance_id', old?.[3] ?? ''],
       ['mig_device', number],

@@ -1,6 +1,6 @@
 /**
- * Asks nvidia-smi, one child process per collection and never two at once: a hanging driver must not
- * collect hanging processes.
+ * Asks nvidia-smi, one child process per collection and never two at once: a hanging driver must
+ * not collect hanging processes.
  */
 import type { Clock } from '../../lib/clock.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
@@ -29,8 +29,8 @@ export interface NvidiaSmiSourceOptions {
 const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 
 /**
- * A source that runs nvidia-smi. Its collect() rejects with NVIDIA_SMI_NOT_FOUND, NVIDIA_SMI_TIMEOUT,
- * NVIDIA_SMI_BUSY, NVIDIA_SMI_DRIVER, NVIDIA_SMI_FAILED or NVIDIA_SMI_OUTPUT.
+ * A source that runs nvidia-smi. Its collect() rejects with NVIDIA_SMI_NOT_FOUND,
+ * NVIDIA_SMI_TIMEOUT, NVIDIA_SMI_BUSY, NVIDIA_SMI_DRIVER, NVIDIA_SMI_FAILED or NVIDIA_SMI_OUTPUT.
  */
 export function openNvidiaSmiSource(options: NvidiaSmiSourceOptions, clock: Clock): Source {
   return new NvidiaSmiSource(options, clock);
@@ -151,7 +151,7 @@ function startFailure(command: string, error: unknown): OperatingError {
 
 /** nvidia-smi says what is wrong on stdout as often as on stderr. */
 const DRIVER_TROUBLE =
-  /version mismatch|couldn't communicate with the NVIDIA driver|failed to initialize NVML|no devices were found/i;
+  /version mismatch|couldn't communicate with|failed to initialize NVML|no devices were found/i;
 
 function exitFailure(code: number, stdout: string, stderr: string): OperatingError {
   const said = `${stdout}\n${stderr}`.trim();

@@ -33,8 +33,9 @@ export interface SourceDeps {
 }
 
 /**
- * Opens a source; the caller closes it. Rejects with an OperatingError: SOURCE_OPTIONS, or what keeps
- * a file from being read. A program or an endpoint that is not there yet is told by `collect`.
+ * Opens a source; the caller closes it. Rejects with an OperatingError: SOURCE_OPTIONS, or what
+ * keeps a file from being read. A program or an endpoint that is not there yet is told by
+ * `collect`.
  */
 export async function openSource(
   kind: SourceKind,

@@ -1,6 +1,6 @@
 /**
- * The kernel's own tables under /proc as numbers. Pure: text in, values out, in base units. Lines that
- * are not understood are left out; kernels add lines and columns.
+ * The kernel's own tables under /proc as numbers. Pure: text in, values out, in base units. Lines
+ * that are not understood are left out; kernels add lines and columns.
  */
 
 /** A value under a metric's name, with the labels that tell it from its siblings. */
@@ -29,7 +29,9 @@ const STAT_LINES: Readonly<Record<string, readonly [string, 'gauge' | 'counter',
   procs_blocked: ['node_procs_blocked', 'gauge', 'count'],
 };
 
-/** /proc/stat: CPU seconds by mode, summed over the cores unless `perCore`, and the process counts. */
+/**
+ * /proc/stat: CPU seconds by mode, summed over the cores unless `perCore`, and the process counts.
+ */
 export function parseStat(text: string, perCore: boolean): HostValue[] {
   const values: HostValue[] = [];
   let cores = 0;
@@ -105,9 +107,16 @@ const NETWORK_COLUMNS: readonly (readonly [column: number, name: string, unit: s
   [11, 'node_network_transmit_drop_total', 'count'],
 ];
 
-/** Interfaces that come and go with pods, or never leave the machine: one series each would churn. */
-const VIRTUAL_INTERFACE =
-  /^(lo|veth.*|cali.*|cilium.*|lxc.*|docker\d*|br-.*|cni.*|flannel.*|tunl\d*|ifb\d*|dummy\d*|virbr.*|vnet\d*|kube-.*|nodelocaldns|sit\d+)$/;
+/**
+ * Interfaces that come and go with pods, or never leave the machine: one series each would churn.
+ */
+const VIRTUAL_INTERFACE = new RegExp(
+  `^(${[
+    ...['lo', 'veth.*', 'cali.*', 'cilium.*', 'lxc.*', 'docker\\d*', 'br-.*', 'cni.*'],
+    ...['flannel.*', 'tunl\\d*', 'ifb\\d*', 'dummy\\d*', 'virbr.*', 'vnet\\d*', 'kube-.*'],
+    ...['nodelocaldns', 'sit\\d+'],
+  ].join('|')})$`,
+);
 
 /** /proc/net/dev: physical interfaces, bonds and VLANs. */
 export function parseNetDev(text: string): HostValue[] {
@@ -163,7 +172,8 @@ export function parsePressure(text: string, resource: 'cpu' | 'memory' | 'io'): 
     const [, who = '', total] = /^(some|full) .*\btotal=(\d+)\s*$/.exec(line) ?? [];
     // The whole machine cannot wait for a CPU; the kernel prints a line of zeros there.
     if (who === '' || (who === 'full' && resource === 'cpu')) continue;
-    const name = `node_pressure_${resource}_${who === 'some' ? 'waiting' : 'stalled'}_seconds_total`;
+    const effect = who === 'some' ? 'waiting' : 'stalled';
+    const name = `node_pressure_${resource}_${effect}_seconds_total`;
     push(values, name, 'counter', 's', {}, total, 1e-6);
   }
   return values;

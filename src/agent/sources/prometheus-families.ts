@@ -13,7 +13,9 @@ const MAX_FAMILIES = 20_000;
 
 const COMMENT = /^#[ \t]+(TYPE|UNIT|HELP)[ \t]+("(?:[^"\\]|\\.)*"|[^ \t]+)(?:[ \t]+(.*))?$/;
 const SAMPLE_SUFFIX = /_(?:total|bucket|count|sum|created|info|gcount|gsum)$/;
-/** dcgm-exporter's help says "SM clock frequency (in MHz)."; free text in brackets is not a unit. */
+/**
+ * dcgm-exporter's help says "SM clock frequency (in MHz)."; free text in brackets is not a unit.
+ */
 const UNIT_IN_HELP = /\(in (%|[A-Za-z]{1,5}(?:\/s)?)\)/;
 
 /** Learns from comment lines, answers for sample names. Bounded; never throws. */

@@ -1,6 +1,6 @@
 /**
- * Samples of a Prometheus page → readings: identities renamed, blanks dropped, times and units filled
- * in. Pure.
+ * Samples of a Prometheus page → readings: identities renamed, blanks dropped, times and units
+ * filled in. Pure.
  */
 import type { Reading } from '../reading.ts';
 import { parseMetricValue } from './blank-values.ts';

@@ -1,6 +1,7 @@
 /**
- * Scrapes an exporter's text endpoint. One request per collection, bounded in time and in bytes after
- * decompression; whatever keeps the page from being read whole is an error, as `up == 0` would be.
+ * Scrapes an exporter's text endpoint. One request per collection, bounded in time and in bytes
+ * after decompression; whatever keeps the page from being read whole is an error, as `up == 0`
+ * would be.
  */
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';

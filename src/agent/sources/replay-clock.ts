@@ -4,8 +4,8 @@
  */
 
 /**
- * A pass begins this long ago, so that a scrape whose queries took a few seconds (4 s in real exports)
- * comes out whole in one collection instead of in two.
+ * A pass begins this long ago, so that a scrape whose queries took a few seconds (4 s in real
+ * exports) comes out whole in one collection instead of in two.
  */
 const LEAD_MS = 5000;
 const MAX_LEAP_MS = 24 * 3600 * 1000;
@@ -13,7 +13,10 @@ const MAX_LEAP_MS = 24 * 3600 * 1000;
 export class ReplayClock {
   /** 0 means: no waiting, each row gets the time at which it is read. */
   readonly #speed: number;
-  /** The first time in the recording, and the time that it was given; undefined before the first row. */
+  /**
+   * The first time in the recording, and the time that it was given; undefined before the first
+   * row.
+   */
   #origin: { readonly recordedMs: number; readonly replayedMs: number } | undefined;
   /** The latest time given out; the next pass starts after it. */
   #latestMs = Number.NEGATIVE_INFINITY;
@@ -42,7 +45,9 @@ export class ReplayClock {
     return stampMs;
   }
 
-  /** Whether so late a time is taken for a mistake: waiting for it would stop the replay for good. */
+  /**
+   * Whether so late a time is taken for a mistake: waiting for it would stop the replay for good.
+   */
   isLeap(stampMs: number, nowMs: number): boolean {
     return stampMs > nowMs + MAX_LEAP_MS;
   }

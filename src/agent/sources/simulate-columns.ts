@@ -1,7 +1,7 @@
 /**
- * A simulated GPU node as columns: a list of series that stays the same object until a job starts or
- * ends, and their values written into an array that the caller owns. For the simulate source and for
- * load generators, which cannot afford an object per sample.
+ * A simulated GPU node as columns: a list of series that stays the same object until a job starts
+ * or ends, and their values written into an array that the caller owns. For the simulate source and
+ * for load generators, which cannot afford an object per sample.
  */
 import { createHash } from 'node:crypto';
 import { OperatingError } from '../../lib/errors.ts';
@@ -46,6 +46,7 @@ export function simulateColumns(options: SimulateOptions, startMs: number): Simu
   return new SimulatedColumns(options, startMs);
 }
 
+/** A node and its clock: `advance`, then read `series` and `fill`. */
 export class SimulatedColumns {
   readonly #metrics: readonly SimulatedMetric[];
   readonly #gpus: readonly SimulatedGpu[];

@@ -1,6 +1,6 @@
 /**
- * One simulated GPU. Its numbers hang together: work draws power, power heats with inertia, heat slows
- * the clock, and energy is the integral of power.
+ * One simulated GPU. Its numbers hang together: work draws power, power heats with inertia, heat
+ * slows the clock, and energy is the integral of power.
  */
 import { SeededRandom } from './seeded-random.ts';
 import type { SimulatedJob } from './simulated-jobs.ts';

@@ -1,6 +1,6 @@
 /**
- * Who uses which GPU of a simulated node, and from when to when. A timeline of its own: it depends on
- * the seed alone, not on how often somebody looks.
+ * Who uses which GPU of a simulated node, and from when to when. A timeline of its own: it depends
+ * on the seed alone, not on how often somebody looks.
  */
 import type { SeededRandom } from './seeded-random.ts';
 
@@ -33,6 +33,7 @@ const NAMES: Readonly<Record<Workload, readonly [string, ...string[]]>> = {
 /** After a gap longer than this the past is not played through event by event. */
 const MAX_EVENTS_PER_ADVANCE = 10_000;
 
+/** Draws jobs, places them on free GPUs and ends them. */
 export class JobSchedule {
   readonly #random: SeededRandom;
   readonly #medianSeconds: number;

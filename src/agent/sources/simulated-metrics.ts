@@ -1,6 +1,6 @@
 /**
- * Which metrics a simulated GPU shows, under DCGM's names: the default set of dcgm-exporter first, then
- * what its users switch on.
+ * Which metrics a simulated GPU shows, under DCGM's names: the default set of dcgm-exporter first,
+ * then what its users switch on.
  */
 import { POWER_LIMIT_WATTS, type SimulatedGpu } from './simulated-gpu.ts';
 

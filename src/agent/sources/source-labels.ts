@@ -8,10 +8,10 @@ import { isBlankText } from './blank-values.ts';
 export type LabelPair = readonly [key: string, value: string];
 
 /**
- * The canonical form of `pairs`. Where two keys spell one identity, the first in key order names it,
- * as in `identifySeries`: of `pod` and `exported_pod`, the second is the workload and the first the
- * exporter. The other keeps its own spelling, or becomes `target_<key>` where that is taken; it is
- * dropped only where it says the same.
+ * The canonical form of `pairs`. Where two keys spell one identity, the first in key order names
+ * it, as in `identifySeries`: of `pod` and `exported_pod`, the second is the workload and the first
+ * the exporter. The other keeps its own spelling, or becomes `target_<key>` where that is taken; it
+ * is dropped only where it says the same.
  */
 export function canonicalLabels(pairs: readonly LabelPair[]): Record<string, string> {
   const labels = new Map<string, string>();
@@ -26,13 +26,17 @@ export function canonicalLabels(pairs: readonly LabelPair[]): Record<string, str
   return Object.fromEntries(labels);
 }
 
-/** Our key for `spelling`: an identity's name, `hostname` or `device` in any case, else as it is. */
+/**
+ * Our key for `spelling`: an identity's name, `hostname` or `device` in any case, else as it is.
+ */
 export function canonicalKey(spelling: string): string {
   const key = canonicalLabelKey(spelling);
   return /^(hostname|device)$/i.test(key) ? key.toLowerCase() : key;
 }
 
-/** Keys with two underscores belong to Prometheus itself (`__name__`); an absent pod is no label. */
+/**
+ * Keys with two underscores belong to Prometheus itself (`__name__`); an absent pod is no label.
+ */
 function isWorthKeeping([key, value]: LabelPair): boolean {
   return key !== '' && !key.startsWith('__') && !isBlankText(value);
 }

@@ -1,6 +1,6 @@
 /**
- * Times as they stand in exported files. Strict where `Date.parse` guesses: it reads a time without a
- * zone as local time, so the same file would mean something else on each machine.
+ * Times as they stand in exported files. Strict where `Date.parse` guesses: it reads a time without
+ * a zone as local time, so the same file would mean something else on each machine.
  */
 
 const DATE_TIME =
