@@ -27,7 +27,7 @@ import { readPeerIdentity } from './peer-identity.ts';
 import { type DoorSession, Session, type SessionTotals } from './session.ts';
 import { type CertificateFacts, type ReloadResult, TlsCredentials } from './tls-credentials.ts';
 
-const EXPIRY_CHECK_INTERVAL_MS = 1000;
+const CHECK_INTERVAL_MS = 1000;
 const CLOSE_POLL_MS = 5;
 /** After the last answer was handed to the stack: time for a datagram that was lost to go again. */
 const CLOSE_LINGER_MS = 100;
@@ -60,7 +60,7 @@ export class Listener {
   readonly #totals = emptyTotals();
   #credentials: TlsCredentials | undefined;
   #endpoint: QuicEndpoint | undefined;
-  #stopExpiryChecks: () => void = () => {};
+  #stopChecks: () => void = () => {};
   #isPaused = false;
   #closing: Promise<void> | undefined;
 
@@ -80,7 +80,7 @@ export class Listener {
     this.#credentials = credentials;
     this.#endpoint = endpoint;
     credentials.watch();
-    this.#stopExpiryChecks = repeat(clock, EXPIRY_CHECK_INTERVAL_MS, () => this.#closeExpired());
+    this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
     metrics.observe(() => this.#snapshot(endpoint));
     return endpoint.address;
   }
@@ -125,7 +125,7 @@ export class Listener {
     this.stopAccepting();
     this.pauseReading();
     this.#credentials?.close();
-    this.#stopExpiryChecks();
+    this.#stopChecks();
     while (this.#hasUnanswered() && clock.monotonicMs() < endMs) await sleep(clock, CLOSE_POLL_MS);
     if (this.#sessions.size > 0) {
       await sleep(clock, Math.max(0, Math.min(CLOSE_LINGER_MS, endMs - clock.monotonicMs())));
@@ -180,7 +180,7 @@ export class Listener {
             onData: (connection, streamId, bytes, fin) =>
               this.#sessions.get(connection)?.onData(streamId, bytes, fin),
             onReset: (connection, streamId) => this.#sessions.get(connection)?.onReset(streamId),
-            onDrained: () => {},
+            onDrained: (connection) => this.#sessions.get(connection)?.onDrained(),
             onClosed: (connection, reason) => this.#onClosed(connection, reason),
           },
           onRefused: (why) => metrics.refused(why),
@@ -211,7 +211,7 @@ export class Listener {
     const session = new Session(connection, this.#door.open(identity), this.#totals, {
       peer: identity,
       maxFrameBytes: this.#config.limits.max_batch_bytes,
-      openedAtMs: clock.monotonicMs(),
+      monotonicMs: () => clock.monotonicMs(),
     });
     this.#sessions.set(connection, session);
     if (this.#isPaused) session.pauseReading();
@@ -275,12 +275,9 @@ export class Listener {
     logger.info(fields, 'agent disconnected');
   }
 
-  #closeExpired(): void {
+  #checkSessions(): void {
     const nowMs = this.#deps.clock.nowMs();
-    for (const session of this.#sessions.values()) {
-      if (session.peer.validToMs > nowMs) continue;
-      session.close('certificate_expired', 'the certificate expired');
-    }
+    for (const session of this.#sessions.values()) session.check(nowMs);
   }
 
   #snapshot(endpoint: QuicEndpoint): ListenerSnapshot {

@@ -16,8 +16,12 @@ import type { BatchAck, Hello, PeerIdentity } from '../telemetry.ts';
 import { CLOSE_CODES, type CloseWord } from './close-codes.ts';
 import type { TrafficCounters } from './listener-metrics.ts';
 
-/** At this many queued bytes of answers the peer is taken not to read them. */
+/** Past this many queued bytes of answers the connection is not read until they are through. */
+const QUEUED_ACK_BYTES_HIGH = 256 * 1024;
+/** Past this many queued bytes of answers the peer is taken not to read them. */
 const UNREAD_ACK_BYTES_MAX = 1024 * 1024;
+/** So is one that never has all its answers for so long. */
+const UNREAD_ACKS_MAX_MS = 30_000;
 /** Frames of one connection without an answer; past this it is not read until half are answered. */
 const FRAMES_IN_FLIGHT_MAX = 1024;
 /** Unfinished frames of one connection in all, in units of the largest frame. */
@@ -53,11 +57,14 @@ export class Session {
   readonly #door: DoorSession;
   readonly #totals: SessionTotals;
   readonly #maxFrameBytes: number;
+  readonly #monotonicMs: () => number;
   readonly #helloFrame: Uint8Array;
   readonly #streams = new Map<number, StreamState>();
   #framesInFlight = 0;
   #unfinishedBytes = 0;
   #isHeldBack = false;
+  /** Since when answers are queued without a break. */
+  #queuedSinceMs: number | undefined;
   #isPausedForAll = false;
   #isClosed = false;
 
@@ -65,13 +72,14 @@ export class Session {
     connection: QuicConnection,
     door: DoorSession,
     totals: SessionTotals,
-    options: { peer: PeerIdentity; maxFrameBytes: number; openedAtMs: number },
+    options: { peer: PeerIdentity; maxFrameBytes: number; monotonicMs: () => number },
   ) {
     this.#connection = connection;
     this.#door = door;
     this.#totals = totals;
     this.peer = options.peer;
-    this.openedAtMs = options.openedAtMs;
+    this.#monotonicMs = options.monotonicMs;
+    this.openedAtMs = options.monotonicMs();
     this.#maxFrameBytes = options.maxFrameBytes;
     this.#helloFrame = encodeFrame(encodeHello(door.hello));
   }
@@ -127,6 +135,22 @@ export class Session {
     if (!this.#isHeldBack) this.#connection.resumeReading();
   }
 
+  /** The stack has taken all answers. */
+  onDrained(): void {
+    this.#queuedSinceMs = undefined;
+    this.#letGoIfLight();
+  }
+
+  /** Closes what is due: a certificate that expired, a peer that takes no answers. */
+  check(nowMs: number): void {
+    if (this.peer.validToMs <= nowMs) {
+      this.close('certificate_expired', 'the certificate expired');
+    } else if (this.#queuedSinceMs !== undefined) {
+      const queuedMs = this.#monotonicMs() - this.#queuedSinceMs;
+      if (queuedMs > UNREAD_ACKS_MAX_MS) this.close('unread_acks', 'answers are not read');
+    }
+  }
+
   close(word: CloseWord, reason: string): void {
     this.#connection.close(CLOSE_CODES[word], reason);
   }
@@ -172,12 +196,15 @@ export class Session {
       this.#connection.write(stream.id, encodeFrame(encodeAck(ack)));
       this.#totals.acksSent += 1;
     }
-    if (this.#connection.queuedBytes > UNREAD_ACK_BYTES_MAX) {
-      this.close('unread_acks', `${this.#connection.queuedBytes} bytes of answers are unread`);
+    const { queuedBytes } = this.#connection;
+    if (queuedBytes > UNREAD_ACK_BYTES_MAX) {
+      this.close('unread_acks', `${queuedBytes} bytes of answers are unread`);
       return;
     }
     this.#finishIfAnswered(stream);
-    if (this.#isHeldBack && this.#framesInFlight <= FRAMES_IN_FLIGHT_MAX / 2) this.#letGo();
+    if (queuedBytes > 0) this.#queuedSinceMs ??= this.#monotonicMs();
+    if (queuedBytes > QUEUED_ACK_BYTES_HIGH) this.#holdBack();
+    else this.#letGoIfLight();
   }
 
   #endStream(stream: StreamState): void {
@@ -201,7 +228,9 @@ export class Session {
     this.#connection.pauseReading();
   }
 
-  #letGo(): void {
+  #letGoIfLight(): void {
+    if (!this.#isHeldBack || this.#connection.queuedBytes > 0) return;
+    if (this.#framesInFlight > FRAMES_IN_FLIGHT_MAX / 2) return;
     this.#isHeldBack = false;
     if (!this.#isPausedForAll) this.#connection.resumeReading();
   }

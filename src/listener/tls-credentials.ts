@@ -18,6 +18,9 @@ import { repeat } from '../lib/repeat.ts';
 const WATCH_INTERVAL_MS = 1000;
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
+/** The settings that name the files. */
+export type TlsPaths = Pick<SecurityConfig, 'tls_cert_path' | 'tls_key_path' | 'tls_ca_path'>;
+
 export type ReloadResult =
   | { readonly ok: true }
   | { readonly ok: false; readonly error: OperatingError };
@@ -37,7 +40,7 @@ export interface CertificateFacts {
 }
 
 export class TlsCredentials {
-  readonly #paths: SecurityConfig;
+  readonly #paths: TlsPaths;
   readonly #clock: Clock;
   readonly #observer: CredentialObserver;
   readonly #tryOut: (credentials: QuicCredentials) => void;
@@ -50,7 +53,7 @@ export class TlsCredentials {
    * Reads the files; `tryOut` throws where the TLS stack would not take what is in them. Throws OperatingError BAD_CREDENTIALS naming the configuration key and file.
    */
   constructor(
-    paths: SecurityConfig,
+    paths: TlsPaths,
     clock: Clock,
     observer: CredentialObserver,
     tryOut: (credentials: QuicCredentials) => void,
@@ -116,7 +119,7 @@ interface LoadedCredentials {
 }
 
 /** Throws OperatingError BAD_CREDENTIALS. */
-function readCredentials(paths: SecurityConfig, nowMs: number): LoadedCredentials {
+function readCredentials(paths: TlsPaths, nowMs: number): LoadedCredentials {
   const cert = new PemFile('security.tls_cert_path', paths.tls_cert_path);
   const key = new PemFile('security.tls_key_path', paths.tls_key_path);
   const ca = new PemFile('security.tls_ca_path', paths.tls_ca_path);
@@ -192,7 +195,7 @@ function asOperatingError(error: unknown): OperatingError {
 }
 
 /** Changes whenever one of the files is replaced, rewritten or removed. */
-function fileVersions(paths: SecurityConfig): string {
+function fileVersions(paths: TlsPaths): string {
   return [paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path].map(fileVersion).join(' ');
 }
 

@@ -4,6 +4,7 @@ import * as x509 from '@peculiar/x509';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from '../../../src/cli/development-certificates.ts';
 import type { QuicCredentials } from '../../../src/lib/quic/quic-endpoint.ts';
+import { connectWithoutCertificate } from '../../helpers/certless-client.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { QuicTestBed, type TestClientOptions } from '../../helpers/quic-pair.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
@@ -88,6 +89,16 @@ describe('mutual TLS', () => {
   test('rejects a self-signed certificate', async () => {
     const self = await createSelfSigned('gpu-001');
     await expectRejected({ ...self, caPem: authorities.collectors.certPem }, 48);
+  });
+
+  test('rejects a client without a certificate, which had believed itself connected', async () => {
+    const server = await bed.server(authorities.server);
+    const { address } = server.endpoint;
+    const outcome = await connectWithoutCertificate(address, authorities.collectors.certPem);
+    expect(outcome).toEqual({ believedConnected: true, isApplication: false, code: TLS(116) });
+    expect(server.recorder.connected).toHaveLength(0);
+    const reason = { by: 'local', code: TLS(116), wasConnected: false };
+    expect(server.recorder.lastReason).toMatchObject(reason);
   });
 
   test('rejects an expired certificate', async () => {
