@@ -194,6 +194,13 @@ describe('BatchDecoder', () => {
     expect(batch.nodeId).toBe('n');
   });
 
+  it('leaves the frame as it was, also where it joins pieces', () => {
+    const frame = unpackedWireBatch(COLUMNS);
+    const before = Buffer.from(frame);
+    accepted(decode(frame));
+    expect(frame).toEqual(before);
+  });
+
   it('reads a frame that is a plain Uint8Array at an odd offset', () => {
     const frame = wireBatch(COLUMNS);
     const shifted = new Uint8Array(frame.length + 3);
