@@ -1,7 +1,7 @@
 /**
- * A fleet at full speed, as a process of its own: every node keeps a few batches unanswered and sends
- * the next one when an acknowledgement comes. Started by the benchmarks with its task as JSON in the
- * first argument; prints what it did as one line of JSON.
+ * A fleet at full speed, as a process of its own: every node keeps a few batches unanswered and
+ * sends the next one when an acknowledgement comes. Started by the benchmarks with its task as JSON
+ * in the first argument; prints what it did as one line of JSON.
  */
 import { pino } from 'pino';
 import { TelemetryClient } from '../src/agent/client.ts';

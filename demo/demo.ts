@@ -1,7 +1,7 @@
 /**
- * The demo: a fleet of simulated nodes sends to the real daemon over QUIC with mutual TLS, the daemon
- * is stopped as systemd would stop it, and the books are checked: sent = acknowledged = rows in the
- * warehouse. Then three questions that operators ask are answered from the Parquet files.
+ * The demo: a fleet of simulated nodes sends to the real daemon over QUIC with mutual TLS, the
+ * daemon is stopped as systemd would stop it, and the books are checked: sent = acknowledged = rows
+ * in the warehouse. Then three questions that operators ask are answered from the Parquet files.
  *
  * Fleet time runs faster than the clock, so that seconds of demo make an hour or so of history.
  */

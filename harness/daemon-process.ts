@@ -1,5 +1,6 @@
 /**
- * The real daemon as a child process, judged from outside: by its exit, its log lines, its HTTP side.
+ * The real daemon as a child process, judged from outside: by its exit, its log lines, its HTTP
+ * side.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import readline from 'node:readline';

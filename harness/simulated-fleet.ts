@@ -1,6 +1,6 @@
 /**
- * Simulated GPU nodes that send over real QUIC with mutual TLS: every node with its own certificate,
- * client and series. Used by the demo and by load tests.
+ * Simulated GPU nodes that send over real QUIC with mutual TLS: every node with its own
+ * certificate, client and series. Used by the demo and by load tests.
  */
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { pino } from 'pino';

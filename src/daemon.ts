@@ -6,8 +6,8 @@
  *                                                   ┌──────────┴──────────┐
  *                                             influx writer         parquet writer
  *
- * Parts are opened leaf first (journal, writers, listener) and closed in reverse, with the HTTP side
- * around everything, so that health can be asked for during recovery and until the very end.
+ * Parts are opened leaf first (journal, writers, listener) and closed in reverse, with the HTTP
+ * side around everything, so that health can be asked for during recovery and until the very end.
  */
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
@@ -58,7 +58,9 @@ export interface DaemonDeps {
 export interface Daemon {
   readonly listenAddress: QuicAddress;
   readonly metricsAddress: { readonly host: string; readonly port: number };
-  /** Resolves when the daemon has stopped; rejects when the journal needs the process to start anew. */
+  /**
+   * Resolves when the daemon has stopped; rejects when the journal needs the process to start anew.
+   */
   readonly finished: Promise<void>;
   /** Drains and stops; resolves when everything is closed. Idempotent. */
   stop(): Promise<void>;

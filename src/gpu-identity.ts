@@ -1,6 +1,6 @@
 /**
- * What a series is about, whatever vocabulary its agent speaks. DCGM exporters, nvidia-smi exporters
- * and Kubernetes spell the same identity differently (`UUID`, `uuid`, `gpu_uuid`; `pod`,
+ * What a series is about, whatever vocabulary its agent speaks. DCGM exporters, nvidia-smi
+ * exporters and Kubernetes spell the same identity differently (`UUID`, `uuid`, `gpu_uuid`; `pod`,
  * `exported_pod`); both writers and the agent's sources go through this one table.
  */
 import type { Series } from './telemetry.ts';
@@ -51,7 +51,9 @@ export function canonicalGpuUuid(uuid: string): string {
   return BARE_UUID.test(uuid) ? `GPU-${uuid}` : uuid;
 }
 
-/** A series' labels, split into identities (absent: no entry) and the rest, both in canonical form. */
+/**
+ * A series' labels, split into identities (absent: no entry) and the rest, both in canonical form.
+ */
 export interface SeriesIdentity {
   readonly identities: Readonly<Partial<Record<IdentityKey, string>>>;
   /** Labels that name no identity, sorted by key, as the agent spelled them. */
@@ -61,8 +63,8 @@ export interface SeriesIdentity {
 }
 
 /**
- * Splits the labels of `series`. Where two labels spell one identity (`pod` and `exported_pod`), the
- * first in key order names it and the other stays in `rest`, so that nothing is lost.
+ * Splits the labels of `series`. Where two labels spell one identity (`pod` and `exported_pod`),
+ * the first in key order names it and the other stays in `rest`, so that nothing is lost.
  */
 export function identifySeries(series: Series): SeriesIdentity {
   const identities: Partial<Record<IdentityKey, string>> = {};

@@ -1,7 +1,7 @@
 /**
  * The half of a batch's life that an agent waits for: frame → codec → admission → journal → ack.
- * Each step belongs to a room of its own; this file only joins them and keeps the books, so that the
- * ledger's equation (received = accepted + duplicate + rejected) holds after every verdict.
+ * Each step belongs to a room of its own; this file only joins them and keeps the books, so that
+ * the ledger's equation (received = accepted + duplicate + rejected) holds after every verdict.
  *
  * A frame is decoded before `receive` first yields; nothing afterwards refers to the frame's bytes.
  */

@@ -1,12 +1,13 @@
 /**
- * What may come in. Looks at a decoded batch in a fixed order and gives one verdict; a verdict has no
- * effect on anything that is asked later, but for two: an accepted batch has used its node's rate and
- * its series hold their slots.
+ * What may come in. Looks at a decoded batch in a fixed order and gives one verdict; a verdict has
+ * no effect on anything that is asked later, but for two: an accepted batch has used its node's
+ * rate and its series hold their slots.
  *
  *     identity → shape → duplicate → throttle (gate, node's rate) → values → cardinality
  *
- * Duplicates come before the throttle, because their answer costs nothing and ends the resending. The
- * throttle comes before values and cardinality, so that a batch of which nothing is kept takes no slots.
+ * Duplicates come before the throttle, because their answer costs nothing and ends the resending.
+ * The throttle comes before values and cardinality, so that a batch of which nothing is kept takes
+ * no slots.
  */
 import type { LimitsConfig } from '../config/schema.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -86,7 +87,9 @@ export class Admission {
     return this.#rates.size;
   }
 
-  /** Decides about one batch of an authenticated peer. Synchronous; the caller does what it says. */
+  /**
+   * Decides about one batch of an authenticated peer. Synchronous; the caller does what it says.
+   */
   admit(peer: PeerIdentity, batch: Batch): Verdict {
     const identity = checkIdentity(peer, batch.nodeId, this.#delegates);
     if (!identity.ok) return { kind: 'reject', reason: 'identity', message: identity.message };

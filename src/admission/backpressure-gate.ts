@@ -1,12 +1,12 @@
 /**
- * The gate in front of the journal: how much has been received and is not yet durable, and whether more
- * may come in.
+ * The gate in front of the journal: how much has been received and is not yet durable, and whether
+ * more may come in.
  *
  *     open ──batches or bytes reach their maximum──► overloaded ──both at half or less──► open
  *
  * Shutting late and opening early would make it flap at every batch; between the two watermarks it
- * stays what it is. Apart from that it can be held shut for other reasons (the journal has no room, the
- * daemon stops), each of which is taken back by itself.
+ * stays what it is. Apart from that it can be held shut for other reasons (the journal has no room,
+ * the daemon stops), each of which is taken back by itself.
  */
 import { assert } from '../lib/errors.ts';
 import type { ThrottleReason } from '../telemetry.ts';

@@ -9,7 +9,10 @@ const OFFENDERS_SHOWN = 10;
 const OFFENDERS_LOGGED = 3;
 const LOG_INTERVAL_MS = 60_000;
 
-/** The page `/cardinality`: series, limits, refusals and the top offenders by node, metric and label. */
+/**
+ * The page `/cardinality`: series, limits, refusals and the top offenders by node, metric and
+ * label.
+ */
 export function cardinalityReport(series: SeriesLimiter) {
   return {
     series: series.size,

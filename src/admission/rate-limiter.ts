@@ -1,12 +1,12 @@
 /**
- * A token bucket of samples for each node. A full bucket holds ten seconds' worth, so that an agent may
- * send what it spooled in one go and still keeps to its rate on average.
+ * A token bucket of samples for each node. A full bucket holds ten seconds' worth, so that an agent
+ * may send what it spooled in one go and still keeps to its rate on average.
  *
- * A bucket may go into debt: a batch larger than a whole bucket passes when the bucket is full, and the
- * node then waits until the debt is paid. Otherwise such a batch could never pass.
+ * A bucket may go into debt: a batch larger than a whole bucket passes when the bucket is full, and
+ * the node then waits until the debt is paid. Otherwise such a batch could never pass.
  *
- * Full buckets say nothing and are forgotten; a node's bucket therefore lives for ten seconds after its
- * last batch, plus its debt.
+ * Full buckets say nothing and are forgotten; a node's bucket therefore lives for ten seconds after
+ * its last batch, plus its debt.
  */
 import type { Clock } from '../lib/clock.ts';
 
@@ -16,7 +16,9 @@ const MAX_RETRY_AFTER_MS = 60_000;
 /** Past this the bucket that was longest unused is forgotten, full or not. */
 const MAX_BUCKETS = 100_000;
 const FORGOTTEN_PER_CALL = 2;
-/** Tokens are earned in fractions, whose sums are a little off; who waited long enough must pass. */
+/**
+ * Tokens are earned in fractions, whose sums are a little off; who waited long enough must pass.
+ */
 const TOLERANCE = 1e-6;
 
 interface Bucket {

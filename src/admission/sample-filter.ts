@@ -1,6 +1,6 @@
 /**
- * Which samples of a batch are kept. A bad sample goes, its batch goes on; nearly always nothing goes,
- * and then the batch's own columns are passed on and nothing is allocated.
+ * Which samples of a batch are kept. A bad sample goes, its batch goes on; nearly always nothing
+ * goes, and then the batch's own columns are passed on and nothing is allocated.
  */
 import {
   describeSeries,

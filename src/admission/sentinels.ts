@@ -1,6 +1,6 @@
 /**
- * Numbers that DCGM writes where it has no reading: not supported, no permission, not found. They look
- * like values and must never become one.
+ * Numbers that DCGM writes where it has no reading: not supported, no permission, not found. They
+ * look like values and must never become one.
  */
 
 /** Every sentinel is at least this: the cheap first question of a hot loop. */
@@ -12,9 +12,9 @@ const FP64_BLANK = { first: 2 ** 47, last: 2 ** 47 + 15 };
 const INT64_BLANK_ROUNDED = 2 ** 63;
 
 /**
- * Whether a value stands for "no reading". The int32 and FP64 blanks count only for DCGM's own metrics
- * and only in their exact ranges, not from there upwards: a host's byte counter passes 2^31 within
- * seconds and 2^47 within weeks, and must not stop there. Nothing real reaches 2^63.
+ * Whether a value stands for "no reading". The int32 and FP64 blanks count only for DCGM's own
+ * metrics and only in their exact ranges, not from there upwards: a host's byte counter passes 2^31
+ * within seconds and 2^47 within weeks, and must not stop there. Nothing real reaches 2^63.
  */
 export function isSentinel(value: number, metricName: string): boolean {
   if (value < SMALLEST_SENTINEL) return false;

@@ -1,14 +1,14 @@
 /**
- * What makes a series the same series: its node, its metric name, its labels. Kind and unit describe it
- * and may be corrected without making it another.
+ * What makes a series the same series: its node, its metric name, its labels. Kind and unit
+ * describe it and may be corrected without making it another.
  */
 import { hash } from 'node:crypto';
 import type { Series } from '../telemetry.ts';
 
 /**
- * The identity of a node's series in 53 bits, from 1 up, so that it is a number: among a million series the odds
- * that any two share one are one in twenty thousand, and then one of them takes no slot of its own.
- * Kept in the journal: it must not change from one release to the next.
+ * The identity of a node's series in 53 bits, from 1 up, so that it is a number: among a million
+ * series the odds that any two share one are one in twenty thousand, and then one of them takes no
+ * slot of its own. Kept in the journal: it must not change from one release to the next.
  */
 export function seriesHash(nodeId: string, series: Series): number {
   // Lengths separate the texts, since any character may occur inside them: without, {a="bc"} and

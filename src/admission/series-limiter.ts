@@ -1,15 +1,16 @@
 /**
- * The cardinality limiter: which series hold one of the limited slots. A known series always passes; a
- * new one takes a slot of its node and of the whole; a series not seen for the time to live frees them.
- * Membership is told to `persist`, and comes back with `restore`, so that a restart does not deal the
- * slots anew.
+ * The cardinality limiter: which series hold one of the limited slots. A known series always
+ * passes; a new one takes a slot of its node and of the whole; a series not seen for the time to
+ * live frees them. Membership is told to `persist`, and comes back with `restore`, so that a
+ * restart does not deal the slots anew.
  *
- * The work is done per table, not per sample: `resolve` looks all series of a (node, table) up once and
- * keeps the outcome as a bitmap. It looks again
- * - once a minute, to note that the series are still seen (a quarter of the time to live if shorter);
+ * The work is done per table, not per sample: `resolve` looks all series of a (node, table) up once
+ * and keeps the outcome as a bitmap. It looks again
+ * - once a minute, to note that the series are still seen (a quarter of the time to live if
+ *   shorter);
  * - every five seconds while some are refused, since slots may have become free.
- * "Last seen" is thus up to a minute behind, and a series may lose its slot that much early; it then
- * takes a new one with its next sample, if there is one.
+ * "Last seen" is thus up to a minute behind, and a series may lose its slot that much early; it
+ * then takes a new one with its next sample, if there is one.
  *
  * Memory: 27 to 53 bytes a series (series-slots.ts) and 9 bytes a series of each table in use.
  */
@@ -126,12 +127,18 @@ export class SeriesLimiter {
     return this.#refusedTotals[reason];
   }
 
-  /** Takes effect at the next look at a table. Known series keep their slots even over a lower limit. */
+  /**
+   * Takes effect at the next look at a table. Known series keep their slots even over a lower
+   * limit.
+   */
   reconfigure(limits: SeriesLimits): void {
     this.#limits = limits;
   }
 
-  /** Takes back the membership of an earlier run, over the limit too; what expired leaves by `sweep`. */
+  /**
+   * Takes back the membership of an earlier run, over the limit too; what expired leaves by
+   * `sweep`.
+   */
   restore(entries: Iterable<StoredSeries>): void {
     for (const { hash, nodeId, lastSeenMs } of entries) {
       if (this.#slots.find(hash) >= 0) continue;
@@ -159,7 +166,10 @@ export class SeriesLimiter {
     return cached;
   }
 
-  /** Frees the slots of series that expired, a bounded slice at each call. Call it every second or so. */
+  /**
+   * Frees the slots of series that expired, a bounded slice at each call. Call it every second or
+   * so.
+   */
   sweep(): void {
     const nowMs = this.#clock.nowMs();
     const ttlMs = this.#limits.series_ttl_secs * 1000;
@@ -183,9 +193,9 @@ export class SeriesLimiter {
   }
 
   /**
-   * For a person who asks why series are refused: the nodes with the most series now, and with the most
-   * refused ones; metrics by refused series; label keys by distinct values on refused series. All but
-   * the series now are approximate and count since the start.
+   * For a person who asks why series are refused: the nodes with the most series now, and with the
+   * most refused ones; metrics by refused series; label keys by distinct values on refused series.
+   * All but the series now are approximate and count since the start.
    */
   topOffenders(limit: number): {
     readonly byNode: readonly { nodeId: string; series: number; refused: number }[];

@@ -1,10 +1,10 @@
 /**
  * The set of series that hold a slot: hash → node, last seen, last seen as persisted. An open hash
- * table in typed arrays, because there may be tens of millions: 20 bytes an entry, between 27 and 53
- * bytes a series as it fills and doubles, where a Map costs several times that and ends at 2^24.
+ * table in typed arrays, because there may be tens of millions: 20 bytes an entry, between 27 and
+ * 53 bytes a series as it fills and doubles, where a Map costs several times that and ends at 2^24.
  *
- * Collisions probe the next entry; removal moves later entries of the same run back, so that there are
- * no tombstones. Entry numbers are valid until the next `add` or `remove`.
+ * Collisions probe the next entry; removal moves later entries of the same run back, so that there
+ * are no tombstones. Entry numbers are valid until the next `add` or `remove`.
  */
 import { assert } from '../lib/errors.ts';
 

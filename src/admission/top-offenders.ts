@@ -1,7 +1,7 @@
 /**
- * Who asks for more series than there is room for. Only refused series are looked at, so that it costs
- * nothing while nothing is refused. All numbers count since the process started and are approximate:
- * memory is bounded whatever is sent.
+ * Who asks for more series than there is room for. Only refused series are looked at, so that it
+ * costs nothing while nothing is refused. All numbers count since the process started and are
+ * approximate: memory is bounded whatever is sent.
  */
 import type { Series } from '../telemetry.ts';
 
@@ -61,9 +61,9 @@ export class TopOffenders {
 }
 
 /**
- * The most frequent names of a stream in bounded memory: a name that is not yet tracked takes the place
- * of the least frequent one and inherits its count. Counts are therefore never too low, and too high by
- * at most the total over the number of places.
+ * The most frequent names of a stream in bounded memory: a name that is not yet tracked takes the
+ * place of the least frequent one and inherits its count. Counts are therefore never too low, and
+ * too high by at most the total over the number of places.
  */
 export class HeavyHitters {
   readonly #counts = new Map<string, number>();
@@ -100,8 +100,9 @@ export class HeavyHitters {
 }
 
 /**
- * How many different values there were, in 256 bytes: each register keeps the longest run of zero bits
- * at the start of the hashes that fall to it, and long runs are as rare as the values are many.
+ * How many different values there were, in 256 bytes: each register keeps the longest run of zero
+ * bits at the start of the hashes that fall to it, and long runs are as rare as the values are
+ * many.
  */
 export class DistinctValues {
   readonly #registers = new Uint8Array(REGISTERS);

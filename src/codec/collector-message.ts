@@ -1,6 +1,6 @@
 /**
- * What the collector says on a stream: its Hello and its verdicts. One message per batch, so protobufjs
- * does the work.
+ * What the collector says on a stream: its Hello and its verdicts. One message per batch, so
+ * protobufjs does the work.
  */
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import {
@@ -43,8 +43,8 @@ export function encodeHello(hello: Hello): Uint8Array {
 }
 
 /**
- * An encoded CollectorMessage with a BatchAck, not yet framed. Of the rejections only the most frequent
- * go along, and texts are cut, so that an answer stays small whatever was asked.
+ * An encoded CollectorMessage with a BatchAck, not yet framed. Of the rejections only the most
+ * frequent go along, and texts are cut, so that an answer stays small whatever was asked.
  */
 export function encodeAck(ack: BatchAck): Uint8Array {
   return encode({
@@ -67,8 +67,8 @@ export function encodeAck(ack: BatchAck): Uint8Array {
 
 /**
  * Decodes one message of the collector. Throws OperatingError BAD_COLLECTOR_MESSAGE where it is not
- * one, or speaks of a status that this program does not know. Rejections for unknown reasons, which a
- * newer collector may have, are left out: the counts of the ack stand without them.
+ * one, or speaks of a status that this program does not know. Rejections for unknown reasons, which
+ * a newer collector may have, are left out: the counts of the ack stand without them.
  */
 export function decodeCollectorMessage(bytes: Uint8Array): { hello: Hello } | { ack: BatchAck } {
   const { hello, ack } = decode(bytes);

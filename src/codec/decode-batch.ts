@@ -2,9 +2,9 @@
  * Bytes of a MetricBatch to a batch. Written for bytes that nobody vouches for: whatever comes, the
  * outcome is a `DecodeResult`, in time and memory bounded by the frame.
  *
- * One decoder serves one connection. A sender's series rarely change, so the decoder remembers its last
- * tables and compares bytes: what is per series is paid for once, and a frame costs a walk over its
- * fields, one comparison of the table, and three loops over the columns.
+ * One decoder serves one connection. A sender's series rarely change, so the decoder remembers its
+ * last tables and compares bytes: what is per series is paid for once, and a frame costs a walk
+ * over its fields, one comparison of the table, and three loops over the columns.
  */
 import {
   type Batch,
@@ -41,7 +41,10 @@ export type DecodeResult =
 type Step<T> = { ok: true; value: T } | { ok: false; reason: BatchRejectReason; message: string };
 
 const MAX_REMEMBERED_TABLES = 4;
-/** Estimated memory of the remembered tables of one connection; the newest is kept whatever it costs. */
+/**
+ * Estimated memory of the remembered tables of one connection; the newest is kept whatever it
+ * costs.
+ */
 const MAX_REMEMBERED_BYTES = 4 * 1024 * 1024;
 const BYTES_PER_SERIES = 100;
 const DOUBLE_BYTES = 8;
@@ -60,8 +63,8 @@ export class BatchDecoder {
   }
 
   /**
-   * Decodes one frame. Never throws, whatever the bytes. The batch holds no view of `frame`; its table
-   * is shared with the connection's other batches, and its three columns share one buffer.
+   * Decodes one frame. Never throws, whatever the bytes. The batch holds no view of `frame`; its
+   * table is shared with the connection's other batches, and its three columns share one buffer.
    */
   decode(frame: Uint8Array): DecodeResult {
     const scan = scanFrame(asBuffer(frame));
@@ -178,7 +181,10 @@ function allocateColumns(count: number): SampleColumns {
   };
 }
 
-/** Fills the first `count` entries of `samples`; returns what is wrong with the columns, if anything. */
+/**
+ * Fills the first `count` entries of `samples`; returns what is wrong with the columns, if
+ * anything.
+ */
 function readColumns(
   scan: ScannedFrame,
   count: number,

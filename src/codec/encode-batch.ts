@@ -24,8 +24,8 @@ export interface OutgoingBatch {
 }
 
 /**
- * Encodes a batch, not yet framed, into a buffer of its own. The table's bytes go in as they are, so
- * that the collector recognises them. Times must be whole ms.
+ * Encodes a batch, not yet framed, into a buffer of its own. The table's bytes go in as they are,
+ * so that the collector recognises them. Times must be whole ms.
  */
 export function encodeBatch(batch: OutgoingBatch): Uint8Array {
   const { series, timestampsMs, values } = batch.samples;
@@ -63,7 +63,8 @@ export function encodeBatch(batch: OutgoingBatch): Uint8Array {
   return target;
 }
 
-// Every tag of MetricBatch is one byte. A field that holds its default is not written, as proto3 has it.
+// Every tag of MetricBatch is one byte. A field that holds its default is not written, as proto3
+// has it.
 
 function numberFieldBytes(value: number): number {
   return value === 0 ? 0 : 1 + varintBytes(value);

@@ -1,7 +1,7 @@
 /**
- * The first look at a frame: one walk over the top-level fields of a MetricBatch that notes where they
- * are and decodes nothing but numbers. Uses memory for a field only where it came in several pieces,
- * and then no more than twice the bytes of the pieces.
+ * The first look at a frame: one walk over the top-level fields of a MetricBatch that notes where
+ * they are and decodes nothing but numbers. Uses memory for a field only where it came in several
+ * pieces, and then no more than twice the bytes of the pieces.
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
@@ -13,9 +13,9 @@ const FIRST_JOIN_BYTES = 256;
 const SHORT_PIECE_BYTES = 16;
 
 /**
- * The bytes of one field. Protobuf lets an encoder cut a packed column, or an embedded message, into
- * several occurrences, which mean the same as their bytes in a row; that is also what unpacked elements
- * without their tags are.
+ * The bytes of one field. Protobuf lets an encoder cut a packed column, or an embedded message,
+ * into several occurrences, which mean the same as their bytes in a row; that is also what unpacked
+ * elements without their tags are.
  */
 export class FieldBytes {
   bytes: Buffer;

@@ -1,12 +1,15 @@
 /**
- * Frames on a stream: a 4-byte big-endian length and that many bytes. Pure; knows nothing of what is
- * inside a frame.
+ * Frames on a stream: a 4-byte big-endian length and that many bytes. Pure; knows nothing of what
+ * is inside a frame.
  */
 import { assert } from '../lib/errors.ts';
 
 export const FRAME_HEADER_BYTES = 4;
 
-/** A splitter keeps its buffer for the next unfinished frame up to this size, and frees a larger one. */
+/**
+ * A splitter keeps its buffer for the next unfinished frame up to this size, and frees a larger
+ * one.
+ */
 const KEPT_BUFFER_BYTES = 16_384;
 const FIRST_BUFFER_BYTES = 256;
 
@@ -20,9 +23,9 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
 }
 
 /**
- * Cuts one stream into frames. Frames that arrive whole are handed on without a copy; of an unfinished
- * one the bytes that arrived are held, in a buffer that grows with them: an announced length alone
- * costs nothing.
+ * Cuts one stream into frames. Frames that arrive whole are handed on without a copy; of an
+ * unfinished one the bytes that arrived are held, in a buffer that grows with them: an announced
+ * length alone costs nothing.
  *
  *     fresh ──whole frames──► fresh ──part of a frame──► holding ──the rest──► fresh
  *       └────────────── length is 0 or over the bound ──────┴──► broken, for good
@@ -49,9 +52,9 @@ export class FrameSplitter {
   }
 
   /**
-   * Feeds the next bytes of the stream, in any cut. Calls `onFrame` for each frame that is now whole;
-   * the view is valid until `onFrame` returns, which must not push. Returns false once the stream is
-   * broken, and then does nothing any more.
+   * Feeds the next bytes of the stream, in any cut. Calls `onFrame` for each frame that is now
+   * whole; the view is valid until `onFrame` returns, which must not push. Returns false once the
+   * stream is broken, and then does nothing any more.
    */
   push(bytes: Uint8Array, onFrame: (frame: Uint8Array) => void): boolean {
     let offset = this.#held > 0 ? this.#finishHeldFrame(bytes, onFrame) : 0;

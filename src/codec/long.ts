@@ -1,5 +1,6 @@
 /**
- * The 64-bit integers that protobufjs hands out, as numbers: exact up to 2^53, and past it still past it.
+ * The 64-bit integers that protobufjs hands out, as numbers: exact up to 2^53, and past it still
+ * past it.
  */
 
 /** The part of protobufjs' Long that is needed. */

@@ -1,12 +1,12 @@
 /**
- * The wire contract as this program sees it: protobufjs types read once from proto/telemetry.proto for
- * what is not hot, and the collector's own view of the hot messages, as wire tags.
+ * The wire contract as this program sees it: protobufjs types read once from proto/telemetry.proto
+ * for what is not hot, and the collector's own view of the hot messages, as wire tags.
  *
- * The view reads `MetricBatch.series_table` and the packed columns as plain bytes. The wire format is
- * the same, so that a table is compared instead of parsed, and a column decoded by one tight loop.
- * Why tags and not a second protobufjs type with `bytes` fields: its decoder makes one array entry and
- * one view per occurrence of a field, so that a frame of empty chunks (two bytes each) costs fifty
- * times its size, and it drops elements that a lawful encoder did not pack.
+ * The view reads `MetricBatch.series_table` and the packed columns as plain bytes. The wire format
+ * is the same, so that a table is compared instead of parsed, and a column decoded by one tight
+ * loop. Why tags and not a second protobufjs type with `bytes` fields: its decoder makes one array
+ * entry and one view per occurrence of a field, so that a frame of empty chunks (two bytes each)
+ * costs fifty times its size, and it drops elements that a lawful encoder did not pack.
  * test/codec/messages.test.ts holds the tags to the proto file.
  */
 import fs from 'node:fs';
@@ -19,7 +19,10 @@ const contract = protobuf.parse(fs.readFileSync(packageFile('proto/telemetry.pro
   keepCase: true,
 }).root;
 
-/** A message type of the contract, with the field names of the proto file. Throws for an unknown one. */
+/**
+ * A message type of the contract, with the field names of the proto file. Throws for an unknown
+ * one.
+ */
 export function contractType(name: string): protobuf.Type {
   return contract.lookupType(`${PROTO_PACKAGE}.${name}`);
 }

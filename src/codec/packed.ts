@@ -1,6 +1,6 @@
 /**
- * Columns of a batch: packed protobuf numbers to typed arrays and back. Free functions over bytes; one
- * pass, nothing allocated.
+ * Columns of a batch: packed protobuf numbers to typed arrays and back. Free functions over bytes;
+ * one pass, nothing allocated.
  */
 
 /** No reading of a clock is further from 1970 than this; the range of a JavaScript Date. */
@@ -61,8 +61,8 @@ export function readPackedTimes(
     if (count === out.length) return count + 1;
     const first = bytes[position]!;
     position += 1;
-    // Zigzag: the lowest bit is the sign, and it is in the first byte. What is above it fits a double
-    // exactly for every possible time, while the whole would not.
+    // Zigzag: the lowest bit is the sign, and it is in the first byte. What is above it fits a
+    // double exactly for every possible time, while the whole would not.
     let half = (first & 0x7f) >>> 1;
     let scale = 0x40;
     let byte = first;
@@ -126,7 +126,9 @@ export function packedTimesBytes(timestampsMs: Float64Array): number {
   return bytes;
 }
 
-/** Writes times (whole ms) as packed sint64 differences at `offset`; returns the offset behind them. */
+/**
+ * Writes times (whole ms) as packed sint64 differences at `offset`; returns the offset behind them.
+ */
 export function writePackedTimes(
   target: Uint8Array,
   offset: number,

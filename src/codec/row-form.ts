@@ -1,10 +1,10 @@
 /**
- * The row form: samples that carry their own names and labels. It becomes columnar here, with a table
- * built from the rows.
+ * The row form: samples that carry their own names and labels. It becomes columnar here, with a
+ * table built from the rows.
  *
  * A sender repeats itself: its next frame has the same series in the same order, and only times and
- * values differ. So the reader remembers the identity bytes of the last frame's rows; while they come
- * again, a row costs one comparison. Otherwise the rows are parsed and a table is made.
+ * values differ. So the reader remembers the identity bytes of the last frame's rows; while they
+ * come again, a row costs one comparison. Otherwise the rows are parsed and a table is made.
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
@@ -174,7 +174,9 @@ function readRowTail(
   return reader.pos === end;
 }
 
-/** Moves to the next row's content and returns where that ends. The scan has seen that there is one. */
+/**
+ * Moves to the next row's content and returns where that ends. The scan has seen that there is one.
+ */
 function nextRow(reader: Reader): number {
   for (;;) {
     const tag = reader.tag();
@@ -186,7 +188,9 @@ function nextRow(reader: Reader): number {
   }
 }
 
-/** A varint as a signed number, without the object that `Reader.int64` makes where it is not long. */
+/**
+ * A varint as a signed number, without the object that `Reader.int64` makes where it is not long.
+ */
 function readInt64(reader: Reader): number {
   const { buf, pos, len } = reader;
   const end = Math.min(len, pos + 7);
@@ -214,7 +218,10 @@ function identityKey(series: Series): string {
   return key;
 }
 
-/** Parses one row. Throws InvalidSeries where its series is not sound, otherwise what the reader throws. */
+/**
+ * Parses one row. Throws InvalidSeries where its series is not sound, otherwise what the reader
+ * throws.
+ */
 class RowParser {
   readonly #frame: Buffer;
   readonly #reader: Reader;
@@ -286,7 +293,10 @@ class RowParser {
     this.#labels.push([key, value]);
   }
 
-  /** The labels as the contract wants them; of a key that came twice the last one counts, as in any map. */
+  /**
+   * The labels as the contract wants them; of a key that came twice the last one counts, as in any
+   * map.
+   */
   #canonicalLabels(): readonly Label[] {
     const labels = this.#labels;
     const byKey = new Map(labels.map((label) => [label[0], label]));

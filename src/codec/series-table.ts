@@ -21,8 +21,8 @@ const NO_LIMITS: TableLimits = {
 };
 
 /**
- * Encodes series into a table. The same series in the same order give the same bytes, and so the same
- * id. The table keeps `series`; labels must be as `Series` demands.
+ * Encodes series into a table. The same series in the same order give the same bytes, and so the
+ * same id. The table keeps `series`; labels must be as `Series` demands.
  */
 export function encodeSeriesTable(series: readonly Series[]): SeriesTable {
   const symbols = [''];
@@ -59,7 +59,9 @@ export function decodeSeriesTable(bytes: Uint8Array): SeriesTable {
   return seriesTableOf(bytes, parsed.series);
 }
 
-/** Puts together a table from its bytes, which are copied, and the series they were found to hold. */
+/**
+ * Puts together a table from its bytes, which are copied, and the series they were found to hold.
+ */
 export function seriesTableOf(bytes: Uint8Array, series: readonly Series[]): SeriesTable {
   const owned = new Uint8Array(bytes);
   return { id: seriesTableId(owned), bytes: owned, series };

@@ -1,7 +1,8 @@
 /**
- * Reads the bytes of a series table that nobody vouches for. Whatever they are, the outcome is a list
- * of sound series or one sentence about the first thing wrong, and the memory used is bounded by the
- * bytes. Series with the same labels share one label array: a GPU's forty metrics differ by name only.
+ * Reads the bytes of a series table that nobody vouches for. Whatever they are, the outcome is a
+ * list of sound series or one sentence about the first thing wrong, and the memory used is bounded
+ * by the bytes. Series with the same labels share one label array: a GPU's forty metrics differ by
+ * name only.
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
@@ -25,7 +26,9 @@ export type Label = readonly [key: string, value: string];
 
 const KINDS: readonly MetricKind[] = ['unspecified', 'gauge', 'counter'];
 
-/** Thrown inside this file only, and by the row form for its labels; the message is for the sender. */
+/**
+ * Thrown inside this file only, and by the row form for its labels; the message is for the sender.
+ */
 export class InvalidSeries extends Error {}
 
 /** Parses an encoded `SeriesTable`. Never throws; keeps no view of `bytes`. */
@@ -45,8 +48,8 @@ export function kindOf(value: number): MetricKind {
 }
 
 /**
- * Makes labels canonical: sorted by key, without those that have an empty value. Sorts and shortens the
- * array it is given. Throws InvalidSeries, beginning with `where`.
+ * Makes labels canonical: sorted by key, without those that have an empty value. Sorts and shortens
+ * the array it is given. Throws InvalidSeries, beginning with `where`.
  */
 export function canonicalLabels(
   labels: Label[],

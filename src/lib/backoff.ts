@@ -1,6 +1,6 @@
 /**
- * Waiting times between tries: exponential growth with full jitter, so that many clients that failed
- * together do not come back together.
+ * Waiting times between tries: exponential growth with full jitter, so that many clients that
+ * failed together do not come back together.
  */
 
 export interface BackoffOptions {

@@ -7,7 +7,10 @@ export interface Clock {
   nowMs(): number;
   /** Time since some start, in ms; never goes back. For durations and deadlines. */
   monotonicMs(): number;
-  /** Runs `callback` once after `delayMs`; the returned function cancels it. Does not keep the process alive. */
+  /**
+   * Runs `callback` once after `delayMs`; the returned function cancels it. Does not keep the
+   * process alive.
+   */
   after(delayMs: number, callback: () => void): () => void;
 }
 
@@ -21,7 +24,10 @@ export const systemClock: Clock = {
   },
 };
 
-/** Resolves after `delayMs`, or at once when `signal` aborts; an abort is a quiet exit, not an error. */
+/**
+ * Resolves after `delayMs`, or at once when `signal` aborts; an abort is a quiet exit, not an
+ * error.
+ */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

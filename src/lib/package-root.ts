@@ -5,7 +5,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Absolute path of `relativePath` inside the package: the nearest parent folder with a package.json. */
+/**
+ * Absolute path of `relativePath` inside the package: the nearest parent folder with a
+ * package.json.
+ */
 export function packageFile(relativePath: string): string {
   let folder = path.dirname(fileURLToPath(import.meta.url));
   while (!fs.existsSync(path.join(folder, 'package.json'))) {

@@ -1,7 +1,8 @@
 /**
  * The daemon's HTTP side: `/metrics` for Prometheus, `/healthz` (the process answers) and `/readyz`
- * (the daemon can do its job; 503 and the reasons otherwise), and JSON pages of the parts. Read-only and small; every request,
- * connection and header is bounded because the port is usually reachable by more than Prometheus.
+ * (the daemon can do its job; 503 and the reasons otherwise), and JSON pages of the parts.
+ * Read-only and small; every request, connection and header is bounded because the port is usually
+ * reachable by more than Prometheus.
  */
 import fastify from 'fastify';
 import type { Registry } from 'prom-client';
@@ -19,7 +20,10 @@ export interface HttpServer {
   close(): Promise<void>;
 }
 
-/** What a part shows of itself as JSON, by the last word of its path; parts add theirs as they start. */
+/**
+ * What a part shows of itself as JSON, by the last word of its path; parts add theirs as they
+ * start.
+ */
 export type StatusPages = ReadonlyMap<string, () => unknown>;
 
 /** Starts listening on `host`:`port` (0 = any free port). Throws OperatingError METRICS_PORT. */

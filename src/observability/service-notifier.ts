@@ -1,7 +1,7 @@
 /**
- * Telling systemd how the service is (sd_notify protocol). Node cannot open a unix datagram socket, so
- * the messages go through the `systemd-notify` program that every systemd machine has; the unit sets
- * NotifyAccess=all for that. Outside systemd nothing happens.
+ * Telling systemd how the service is (sd_notify protocol). Node cannot open a unix datagram socket,
+ * so the messages go through the `systemd-notify` program that every systemd machine has; the unit
+ * sets NotifyAccess=all for that. Outside systemd nothing happens.
  */
 import { execFile } from 'node:child_process';
 import type { Logger } from 'pino';
@@ -14,7 +14,9 @@ export interface ServiceNotifier {
   stopping(): void;
   /** Feeds the watchdog: call it only when the service is known to work. */
   alive(): void;
-  /** How often `alive` must be called, in ms: half of systemd's limit; 0 where there is no watchdog. */
+  /**
+   * How often `alive` must be called, in ms: half of systemd's limit; 0 where there is no watchdog.
+   */
   readonly watchdogIntervalMs: number;
 }
 

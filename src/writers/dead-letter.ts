@@ -4,9 +4,10 @@
  *
  *     <dead-letter directory>/<writer>-2026-01-31.jsonl      then -2026-01-31.1.jsonl, .2.jsonl …
  *
- * Guarantees: a letter is on disk before the cursor passes its record; after a crash a letter may be
- * there twice, never not at all. When the files of a writer reach their total bound, no letter is
- * thrown away: `append` throws, the writer waits and says so, until somebody has moved files away.
+ * Guarantees: a letter is on disk before the cursor passes its record; after a crash a letter may
+ * be there twice, never not at all. When the files of a writer reach their total bound, no letter
+ * is thrown away: `append` throws, the writer waits and says so, until somebody has moved files
+ * away.
  */
 import path from 'node:path';
 import type { Clock } from '../lib/clock.ts';
@@ -53,8 +54,8 @@ export class DeadLetterFile {
   }
 
   /**
-   * Returns once `letters` are on disk. Throws OperatingError DEAD_LETTER_FULL at the total bound, or
-   * what the disk says; then none of them counts as kept.
+   * Returns once `letters` are on disk. Throws OperatingError DEAD_LETTER_FULL at the total bound,
+   * or what the disk says; then none of them counts as kept.
    */
   append(letters: readonly DeadLetter[]): void {
     if (letters.length === 0) return;

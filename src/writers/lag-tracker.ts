@@ -1,6 +1,7 @@
 /**
- * When the oldest record that is not safe yet was received. One note per second of reception, so the
- * hour that a Parquet file may hold back costs 3600 of them; past the bound the resolution halves.
+ * When the oldest record that is not safe yet was received. One note per second of reception, so
+ * the hour that a Parquet file may hold back costs 3600 of them; past the bound the resolution
+ * halves.
  */
 
 const MAX_NOTES = 8192;

@@ -15,7 +15,10 @@ export interface FeedRecord extends WriterRecord {
 
 /** A journal, seen from a writer. */
 export interface RecordSource {
-  /** Records after `afterSeq` in order, up to either bound but at least one, and the damaged among them. */
+  /**
+   * Records after `afterSeq` in order, up to either bound but at least one, and the damaged among
+   * them.
+   */
   read(
     afterSeq: number,
     maxRecords: number,

@@ -1,5 +1,6 @@
 /**
- * Totals over all workers that a writer has had: each worker counts from 0, metrics must not go back.
+ * Totals over all workers that a writer has had: each worker counts from 0, metrics must not go
+ * back.
  */
 import type { WriteFaultReason } from './write-fault.ts';
 import type { WorkerStatus } from './writer-messages.ts';

@@ -10,8 +10,9 @@ const DECODED_WEIGHT = 8;
 const MAX_WEIGHT_BYTES = 64 * 1024 * 1024;
 
 /**
- * Makes the look-up. `load` gives a table's bytes, or undefined where there are none; `decode` throws
- * where they are no table. The look-up throws OperatingError TABLE_MISSING or what they throw.
+ * Makes the look-up. `load` gives a table's bytes, or undefined where there are none; `decode`
+ * throws where they are no table. The look-up throws OperatingError TABLE_MISSING or what they
+ * throw.
  */
 export function createTableLookup(
   load: (id: string) => Uint8Array | undefined,

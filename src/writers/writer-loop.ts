@@ -124,9 +124,9 @@ export class WriterLoop {
   }
 
   /**
-   * Writes what is in the journal up to `targetSeq`, as far as `budgetMs` allows, then makes it safe.
-   * Nothing is read afterwards. Resolves when done; may take longer than the budget where the writer
-   * does.
+   * Writes what is in the journal up to `targetSeq`, as far as `budgetMs` allows, then makes it
+   * safe. Nothing is read afterwards. Resolves when done; may take longer than the budget where the
+   * writer does.
    */
   drain(targetSeq: number, budgetMs: number): Promise<void> {
     return new Promise((resolve) => {
@@ -219,7 +219,10 @@ export class WriterLoop {
     return !isEmpty;
   }
 
-  /** Reads from where the writer wants to go on: it may have lost what it held, or know more than we. */
+  /**
+   * Reads from where the writer wants to go on: it may have lost what it held, or know more than
+   * we.
+   */
   #followWriter(): void {
     const { feed, writer } = this.#deps;
     const wanted = writer.readFrom?.();

@@ -142,8 +142,8 @@ export class WriterThread {
   }
 
   /**
-   * Has everything in the journal written and made safe, for at most `deadlineMs` from now; what does
-   * not fit stays in the journal. Nothing is written afterwards. Never rejects.
+   * Has everything in the journal written and made safe, for at most `deadlineMs` from now; what
+   * does not fit stays in the journal. Nothing is written afterwards. Never rejects.
    */
   async drain(deadlineMs: number): Promise<void> {
     if (this.#worker === undefined) return;
@@ -157,7 +157,9 @@ export class WriterThread {
     this.#onDrained = () => {};
   }
 
-  /** Ends the worker by force; another one takes over from the committed cursor, as after a crash. */
+  /**
+   * Ends the worker by force; another one takes over from the committed cursor, as after a crash.
+   */
   restart(): void {
     void this.#worker?.terminate();
   }

@@ -42,15 +42,16 @@ export interface WriterProgress {
 export interface Writer {
   /**
    * Takes `records`, in seq order and following those of earlier calls. Resolves with the progress
-   * made, undefined while nothing new is safe yet (a writer may hold records back). Throws where the
-   * destination refuses or fails; the loop then waits and calls again with the same records, so a
-   * writer that throws must not have kept any of them. Where it lost records of earlier calls with
-   * them, `readFrom` says so, and the loop reads again from there.
+   * made, undefined while nothing new is safe yet (a writer may hold records back). Throws where
+   * the destination refuses or fails; the loop then waits and calls again with the same records, so
+   * a writer that throws must not have kept any of them. Where it lost records of earlier calls
+   * with them, `readFrom` says so, and the loop reads again from there.
    */
   write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined>;
   /**
    * The least seq the writer wants next; asked before every read of the journal. It goes back after
-   * a failure that cost the writer records it held. Absent: the writer holds no records between calls.
+   * a failure that cost the writer records it held. Absent: the writer holds no records between
+   * calls.
    */
   readFrom?(): number;
   /** Called about once a second, never during another call, for work that depends on time. */

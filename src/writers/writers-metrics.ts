@@ -74,7 +74,10 @@ const COUNTERS: readonly Figure[] = [
 /** Figures whose own name would read as a unit to Prometheus. */
 const RENAMED: Readonly<Record<string, string>> = { open_partitions: 'open_hours' };
 
-/** The writers' own figures by their name in `Writer.stats`; names that end in `_total` are counters. */
+/**
+ * The writers' own figures by their name in `Writer.stats`; names that end in `_total` are
+ * counters.
+ */
 export const WRITER_STATS: Readonly<Record<string, string>> = {
   requests_total: 'Write requests answered by InfluxDB or failed on the way.',
   lines_total: 'Lines of line protocol that InfluxDB took; repeated ones count again.',

@@ -1,7 +1,7 @@
 /**
  * Doubles as decimal text, straight into a buffer. Whole numbers and readings with up to three
- * decimals, which is nearly all telemetry, never become a string; the rest goes through the engine's
- * shortest form. Whatever way is taken, the text reads back as the same double (-0 as 0).
+ * decimals, which is nearly all telemetry, never become a string; the rest goes through the
+ * engine's shortest form. Whatever way is taken, the text reads back as the same double (-0 as 0).
  */
 
 /** No number takes more bytes than this. */

@@ -58,7 +58,9 @@ export class InfluxClient {
     signal?.addEventListener('abort', this.close);
   }
 
-  /** Sends `lines` and waits for the answer. Never rejects. The bytes must not change until then. */
+  /**
+   * Sends `lines` and waits for the answer. Never rejects. The bytes must not change until then.
+   */
   async write(lines: Uint8Array): Promise<SentRequest> {
     const { gzip, timeout_secs, token } = this.#settings;
     const headers: Record<string, string> = { 'content-type': 'text/plain; charset=utf-8' };

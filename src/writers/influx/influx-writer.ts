@@ -20,7 +20,9 @@ import { RecordEncoder } from './record-encoder.ts';
 import { buildTablePlan, type TablePlan } from './table-plan.ts';
 import type { WriteOutcome } from './write-outcome.ts';
 
-/** Plans of series tables; one of 300 series takes about 18 kB, so this is room for 10,000 nodes. */
+/**
+ * Plans of series tables; one of 300 series takes about 18 kB, so this is room for 10,000 nodes.
+ */
 const PLAN_CACHE_BYTES = 192 * 1024 * 1024;
 /** Requests spent on finding the refused lines of one chunk: enough for some hundred of them. */
 const MAX_SEARCH_REQUESTS = 2000;

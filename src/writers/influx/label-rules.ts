@@ -82,7 +82,10 @@ function onePointSeries(
   };
 }
 
-/** `key`, or with `prefix` before it as often as needed to be no metric, no reserved and no taken key. */
+/**
+ * `key`, or with `prefix` before it as often as needed to be no metric, no reserved and no taken
+ * key.
+ */
 function freeKey(
   key: string,
   prefix: string,

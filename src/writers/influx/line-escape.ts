@@ -1,7 +1,8 @@
 /**
- * Text → line protocol. InfluxDB and VictoriaMetrics read a backslash differently: one knows `\\` as
- * an escaped backslash in tags, the other as two backslashes. So a backslash is only written where
- * both read it alike, in front of an ordinary character; elsewhere a tag gets a slash in its place.
+ * Text → line protocol. InfluxDB and VictoriaMetrics read a backslash differently: one knows `\\`
+ * as an escaped backslash in tags, the other as two backslashes. So a backslash is only written
+ * where both read it alike, in front of an ordinary character; elsewhere a tag gets a slash in its
+ * place.
  */
 
 /** A measurement: `,` and space escaped; a leading `#` would make the line a comment. */

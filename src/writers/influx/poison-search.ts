@@ -24,7 +24,9 @@ export interface SearchResult {
   readonly failure: Extract<WriteOutcome, { kind: 'failed' }> | undefined;
 }
 
-/** Sends lines 0 to `lines`, which the server already refused with `first`, in ever smaller parts. */
+/**
+ * Sends lines 0 to `lines`, which the server already refused with `first`, in ever smaller parts.
+ */
 export async function searchPoison(
   lines: number,
   first: Extract<WriteOutcome, { kind: 'poison' | 'too_large' }>,

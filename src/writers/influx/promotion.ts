@@ -18,7 +18,9 @@ export interface LineGroup {
   readonly members: readonly number[];
 }
 
-/** Groups the series of one table by their labels and promotes labels where series would collide. */
+/**
+ * Groups the series of one table by their labels and promotes labels where series would collide.
+ */
 export function groupSeries(series: readonly PointSeries[]): LineGroup[] {
   const groups = groupBy([...series.keys()], (i) => {
     const one = series[i]!;

@@ -31,7 +31,9 @@ export class RecordEncoder {
   /** Samples of the record that are no finite number; no line can say them. */
   notFinite = 0;
 
-  /** Begins `record`, whose series are those of `plan`. The record must stay as it is until done. */
+  /**
+   * Begins `record`, whose series are those of `plan`. The record must stay as it is until done.
+   */
   start(record: WriterRecord, plan: TablePlan): void {
     this.#record = record;
     this.#plan = plan;

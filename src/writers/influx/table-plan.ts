@@ -18,7 +18,9 @@ export interface TablePlan {
   readonly slotLine: Float64Array;
   /** `metric=` of series i lies at `fieldAt[i]` up to `fieldAt[i + 1]`. */
   readonly fieldAt: Uint32Array;
-  /** Of group g: from `headAt[g]` the bytes before the node's name, from `tailAt[g]` those after it. */
+  /**
+   * Of group g: from `headAt[g]` the bytes before the node's name, from `tailAt[g]` those after it.
+   */
   readonly headAt: Uint32Array;
   readonly tailAt: Uint32Array;
   /** Holds all of the above; group g's tail ends at `headAt[g + 1]`. */
