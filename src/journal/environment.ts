@@ -101,8 +101,9 @@ export class JournalEnvironment {
     if (flaw !== undefined) {
       throw new OperatingError('JOURNAL_DAMAGED', `cannot open journal ${dir}: ${flaw}`);
     }
+    let root: RootDatabase<Uint8Array, string> | undefined;
     try {
-      const root = open<Uint8Array, string>({
+      root = open<Uint8Array, string>({
         path: dir,
         mapSize,
         readOnly,
@@ -116,6 +117,7 @@ export class JournalEnvironment {
       environment.#checkFormat();
       return environment;
     } catch (error) {
+      void root?.close();
       if (error instanceof OperatingError) throw error;
       throw new OperatingError(
         'JOURNAL_UNAVAILABLE',
@@ -219,7 +221,6 @@ export class JournalEnvironment {
     const found = readJson<number>(this.tables.meta, FORMAT_KEY);
     if (found === FORMAT_VERSION) return;
     if (found === undefined && this.lastLogSeq() === undefined) return;
-    void this.#root.close();
     throw new OperatingError(
       'JOURNAL_FORMAT',
       `cannot open journal ${this.dir}: it has format ${found ?? 'unknown'}, this program knows ` +

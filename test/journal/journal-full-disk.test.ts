@@ -68,22 +68,26 @@ describe('journal on a full disk', () => {
     await journal.close();
   });
 
-  test('that comes upon it without warning is told from a broken disk', async () => {
-    const disk = smallDisk(12 * MIB);
+  test.each([
+    ['at once', 0],
+    ['in the middle of a write', 100_000],
+  ])('that ends %s, without warning, is told from a broken disk', async (_, leaveBytes) => {
+    const disk = smallDisk(24 * MIB);
     if (disk === undefined) return;
     const dir = path.join(disk.dir, 'journal');
     const journal = await openJournal(dir);
     await journal.append(entryOf(1));
     // Enough is free when the group is planned; others take it before LMDB writes.
-    disk.fill(8 * MIB);
+    disk.fill(12 * MIB);
     const huge = Array.from({ length: 20 }, (_, at) =>
       journal.append(entryOf(at + 2, { size: 8000 })),
     );
     await Promise.resolve();
-    disk.fill(0);
+    disk.fill(leaveBytes);
     const outcomes = await Promise.allSettled(huge);
     const codes = new Set(outcomes.map((each) => each.status === 'rejected' && each.reason.code));
     expect([...codes]).toEqual(['JOURNAL_FULL']);
+    expect(journal.failure?.message).toMatch(/No space left|the disk is full/);
     expect(journal.headSeq).toBe(1);
     expect(journal.producer('node-1', 1, 5)).toBe('new');
     disk.empty();
