@@ -28,10 +28,10 @@ function fromParts(match: RegExpExecArray): number | undefined {
   // A leap second is the last one that Unix time has.
   const seconds = Math.min(second, 59);
   const date = new Date(Date.UTC(year, month - 1, day, hour, minute, seconds));
-  // Date.UTC turns the 30th of February into March, and the years before 100 into the 1900s.
+  // Date.UTC turns the 30th of February into the 2nd of March, a 13th month into the next year,
+  // and the years before 100 into the 1900s.
   const isReal =
     date.getUTCFullYear() === year &&
-    date.getUTCMonth() === month - 1 &&
     date.getUTCDate() === day &&
     date.getUTCHours() === hour &&
     date.getUTCMinutes() === minute &&

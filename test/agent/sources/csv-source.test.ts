@@ -58,6 +58,11 @@ describe('reading the file', () => {
     expect(skipped).toEqual([]);
   });
 
+  test('takes lines that end in CR alone', async () => {
+    const { source } = await open(`${HEADER}\r${rows(3).join('\r')}\r`);
+    expect(valuesOf((await drain(source)).readings)).toEqual([0, 1, 2]);
+  });
+
   test('goes through a file larger than its buffers in bounded chunks', async () => {
     const { source } = await open(`${HEADER}\n${rows(20_000).join('\n')}\n`, { maxReadings: 1500 });
     const { readings, calls } = await drain(source);
