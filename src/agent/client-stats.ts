@@ -60,6 +60,7 @@ export type ClientCounters = { -readonly [key in Counted]: number };
 /** The ways in which a batch can end, as counter prefixes. */
 export type BatchFate = 'acked' | 'duplicate' | 'rejected' | 'dropped' | 'spooled';
 
+/** Counters that all stand at 0. */
 export function createCounters(): ClientCounters {
   return {
     offeredBatches: 0,

@@ -93,6 +93,7 @@ const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
 /** How many dropped batches are told apart in the log before only the count goes on. */
 const DROP_LOG_INTERVAL_MS = 10_000;
 
+/** One agent's connection to the collector, across reconnects; see the head of this file. */
 export class TelemetryClient {
   readonly #clock: Clock;
   readonly #logger: Logger;

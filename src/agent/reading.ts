@@ -1,3 +1,6 @@
+/**
+ * What sources yield and the agent sends: the seam between the two.
+ */
 import type { MetricKind } from '../telemetry.ts';
 
 /** One value as a source read it, before it is given a place in a series table. */

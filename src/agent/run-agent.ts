@@ -30,6 +30,7 @@ export interface AgentOutcome {
   readonly isComplete: boolean;
 }
 
+/** The agent as a process: its client, its sources, its way to an end. */
 export class Agent {
   readonly #logger: Logger;
   readonly #server: ServerSettings;

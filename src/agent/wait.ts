@@ -1,3 +1,6 @@
+/**
+ * Waiting for work with a way out.
+ */
 import type { Clock } from '../lib/clock.ts';
 
 /**

@@ -50,6 +50,7 @@ const BYTES_PER_SERIES = 100;
 const DOUBLE_BYTES = 8;
 const SAMPLE_BYTES = 2 * DOUBLE_BYTES + 4;
 
+/** The decoder of one connection; remembers the tables that the connection used last. */
 export class BatchDecoder {
   readonly #limits: DecodeLimits;
   readonly #rows: RowReader;

@@ -46,6 +46,7 @@ interface Row {
   identityEnd: number;
 }
 
+/** Turns the rows of a frame into columns over a table of their own. */
 export class RowReader {
   readonly #limits: TableLimits;
   #layout: RowLayout | undefined;

@@ -28,6 +28,7 @@ export const DEAD_LETTER_BOUNDS: DeadLetterBounds = {
 
 const LINE_FEED = 10;
 
+/** The dead-letter files of one writer; see the head of this file. */
 export class DeadLetterFile {
   readonly #fs: FileSystem;
   readonly #clock: Clock;

@@ -74,17 +74,22 @@ export class RecordFeed {
     return this.#damagedRecords;
   }
 
-  /** The next records; the same again until `taken` is called. Throws what the journal throws. */
-  next(maxRecords: number, maxBytes: number): readonly WriterRecord[] {
+  /**
+   * The next records up to `durableSeq`; the same again until `taken` is called. A reader can see a
+   * commit a moment before it is on disk, and what a power cut takes back must not be in a file.
+   * Throws what the journal throws.
+   */
+  next(maxRecords: number, maxBytes: number, durableSeq: number): readonly WriterRecord[] {
     const slice = this.#deps.source.read(this.#readSeq, maxRecords, maxBytes);
-    const damaged = [...slice.damaged];
-    const records = slice.records.filter((record) => {
+    const damaged = slice.damaged.filter(({ seq }) => seq <= durableSeq);
+    const durable = slice.records.filter(({ seq }) => seq <= durableSeq);
+    const records = durable.filter((record) => {
       const why = this.#tableFault(record.tableId);
       if (why !== undefined) damaged.push({ seq: record.seq, why });
       return why === undefined;
     });
     this.#note(damaged.sort((a, b) => a.seq - b.seq));
-    this.#countLost(records, slice.records, damaged);
+    this.#countLost(records, durable, damaged);
     this.#pending = records;
     const lastDamaged = damaged.at(-1);
     if (records.length === 0 && lastDamaged !== undefined) {

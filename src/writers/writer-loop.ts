@@ -116,7 +116,7 @@ export class WriterLoop {
     this.#drain?.finish();
   }
 
-  /** Records up to `seq` are in the journal. */
+  /** Records up to `seq` are durable; later ones are not read. */
   notifyHead(seq: number): void {
     if (seq <= this.#headSeq) return;
     this.#headSeq = seq;
@@ -129,6 +129,7 @@ export class WriterLoop {
    * writer does.
    */
   drain(targetSeq: number, budgetMs: number): Promise<void> {
+    this.notifyHead(targetSeq);
     return new Promise((resolve) => {
       const stopReadingMs = this.#deps.clock.monotonicMs() + budgetMs * DRAIN_READ_SHARE;
       this.#drain = { targetSeq, stopReadingMs, finish: resolve };
@@ -198,7 +199,7 @@ export class WriterLoop {
       this.#followWriter();
       const before = feed.readSeq;
       const maxRecords = isProbe ? 1 : this.#options.maxSliceRecords;
-      const records = feed.next(maxRecords, this.#options.maxSliceBytes);
+      const records = feed.next(maxRecords, this.#options.maxSliceBytes, this.#headSeq);
       const last = records.at(-1);
       if (last === undefined) {
         isEmpty = feed.readSeq === before;

@@ -17,11 +17,10 @@ import type { Logger } from 'pino';
 import { Backoff } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
-import type { BreakerState } from './retry-policy.ts';
 import { StatusTotals } from './status-totals.ts';
-import type { WriteFaultReason } from './write-fault.ts';
 import type { WriterName, WriterProgress, WriterTask } from './writer.ts';
 import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from './writer-messages.ts';
+import type { WriterState, WriterStatus } from './writer-status.ts';
 import type { WritersMetrics } from './writers-metrics.ts';
 
 export type WriterThreadOptions = WriterTask & {
@@ -29,31 +28,6 @@ export type WriterThreadOptions = WriterTask & {
   /** Where the journal says this writer is. */
   readonly startCursor: number;
 };
-
-export type WriterState = 'running' | 'backing_off' | 'broken' | 'stopped';
-
-/** Totals go on over restarts of the worker. */
-export interface WriterStatus {
-  readonly state: WriterState;
-  readonly breaker: BreakerState;
-  readonly headSeq: number;
-  readonly readSeq: number;
-  /** As committed to the journal. */
-  readonly cursor: number;
-  /** Age of the oldest record read that is not safe yet; 0 where there is none. */
-  readonly lagMs: number;
-  /** For how long nothing has succeeded although something waits; 0 while all is well. */
-  readonly failingMs: number;
-  /** When something last became safe at the destination, Unix ms; 0 is never. */
-  readonly lastSuccessMs: number;
-  readonly lastError: string;
-  readonly restarts: number;
-  readonly writes: number;
-  readonly failures: Readonly<Partial<Record<WriteFaultReason, number>>>;
-  readonly deadLetters: number;
-  readonly damagedRecords: number;
-  readonly stats: Readonly<Record<string, number>>;
-}
 
 const MAX_HEAP_MB = 1024;
 const HEAD_INTERVAL_MS = 10;

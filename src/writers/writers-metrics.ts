@@ -4,7 +4,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import { WRITE_FAULT_REASONS } from './write-fault.ts';
 import type { WriterName } from './writer.ts';
-import type { WriterState, WriterStatus } from './writer-thread.ts';
+import type { WriterState, WriterStatus } from './writer-status.ts';
 
 export interface WritersMetrics {
   /** Shows the writer from now on. */

@@ -1,13 +1,17 @@
 /**
- * Programs that scenarios judge by and that come from Debian. Where one is missing and may be installed
- * (root, apt), it is; otherwise the scenario is skipped with the reason, which is an error in CI.
+ * Programs that scenarios judge by and that come from Debian. Where one is missing and may be
+ * installed (root, apt), it is; otherwise the scenario is skipped with the reason, which is an
+ * error in CI.
  */
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 
 const APT_TIMEOUT_MS = 300_000;
 
-/** Path of `program`, installing Debian's `package` if need be; undefined where that is not possible. */
+/**
+ * Path of `program`, installing Debian's `package` if need be; undefined where that is not
+ * possible.
+ */
 export function debianTool(program: string, debianPackage: string): string | undefined {
   const file = `/usr/bin/${program}`;
   if (fs.existsSync(file)) return file;

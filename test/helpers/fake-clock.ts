@@ -1,4 +1,7 @@
-/** A clock that is turned by hand. Wall and monotonic time advance together; `setWall` makes the wall jump. */
+/**
+ * A clock that is turned by hand. Wall and monotonic time advance together; `setWall` makes the
+ * wall jump.
+ */
 import type { Clock } from '../../src/lib/clock.ts';
 
 interface Timer {

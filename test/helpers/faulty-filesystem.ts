@@ -1,6 +1,6 @@
 /**
- * The file system's faulty twin: real files, but every operation is counted, one of them can fail, the
- * process can "die" at one of them, and a power cut can take back whatever was not synced.
+ * The file system's faulty twin: real files, but every operation is counted, one of them can fail,
+ * the process can "die" at one of them, and a power cut can take back whatever was not synced.
  */
 import path from 'node:path';
 import { type FileSystem, nodeFileSystem, type WritableFile } from '../../src/lib/filesystem.ts';

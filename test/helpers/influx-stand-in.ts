@@ -1,6 +1,6 @@
 /**
- * An HTTP server that stands in for InfluxDB where a test needs it to misbehave: it answers by script,
- * and parses and keeps the lines of requests that it accepts.
+ * An HTTP server that stands in for InfluxDB where a test needs it to misbehave: it answers by
+ * script, and parses and keeps the lines of requests that it accepts.
  */
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';

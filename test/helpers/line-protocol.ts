@@ -1,6 +1,6 @@
 /**
- * A reader of line protocol, written from its specification and not from our writer, so that the two
- * can disagree.
+ * A reader of line protocol, written from its specification and not from our writer, so that the
+ * two can disagree.
  */
 
 export interface ParsedLine {

@@ -1,5 +1,6 @@
 /**
- * A listener over real QUIC with a door that a test holds open or shut, and agents that speak frames.
+ * A listener over real QUIC with a door that a test holds open or shut, and agents that speak
+ * frames.
  */
 import fs from 'node:fs';
 import os from 'node:os';

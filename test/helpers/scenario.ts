@@ -1,6 +1,6 @@
 /**
- * One scenario's world: a deployment in a temporary directory, the daemons and clients started in it,
- * and an end that leaves nothing behind.
+ * One scenario's world: a deployment in a temporary directory, the daemons and clients started in
+ * it, and an end that leaves nothing behind.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -36,7 +36,9 @@ export class Scenario {
     return daemon;
   }
 
-  /** A client of `nodeId` with its own certificate, or with `credentials`; impatient, as tests are. */
+  /**
+   * A client of `nodeId` with its own certificate, or with `credentials`; impatient, as tests are.
+   */
   async openClient(nodeId: string, credentials?: QuicCredentials): Promise<TelemetryClient> {
     const client = await TelemetryClient.open(
       {

@@ -1,5 +1,6 @@
 /**
- * Random numbers that come again with their seed. A test that draws its seed prints it when it fails.
+ * Random numbers that come again with their seed. A test that draws its seed prints it when it
+ * fails.
  */
 export class SeededRandom {
   readonly seed: number;
@@ -34,7 +35,9 @@ export class SeededRandom {
   }
 }
 
-/** A generator for this seed; without one, a seed is drawn (SEED in the environment overrides it). */
+/**
+ * A generator for this seed; without one, a seed is drawn (SEED in the environment overrides it).
+ */
 export function seededRandom(seed = drawSeed()): SeededRandom {
   return new SeededRandom(seed);
 }

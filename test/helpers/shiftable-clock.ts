@@ -1,6 +1,6 @@
 /**
- * The real clock, which a test can put forward: what looks at the time sees the jump, timers that are
- * already running do not.
+ * The real clock, which a test can put forward: what looks at the time sees the jump, timers that
+ * are already running do not.
  */
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
 

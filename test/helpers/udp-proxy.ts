@@ -1,6 +1,7 @@
 /**
- * A bad network between one client and a server, and a NAT that forgets: drops, doubles and reorders
- * datagrams by a seed, keeps what passes, and on demand speaks to the server from another port.
+ * A bad network between one client and a server, and a NAT that forgets: drops, doubles and
+ * reorders datagrams by a seed, keeps what passes, and on demand speaks to the server from another
+ * port.
  */
 import dgram from 'node:dgram';
 import { once } from 'node:events';

@@ -1,7 +1,8 @@
 /**
- * Debian's VictoriaMetrics, a real server that speaks the InfluxDB v2 write API. Points written to it
- * come back through its export, which holds nothing back (its queries hide the latest points for a
- * while). It keeps numbers only: a string field is stored as 0, and a field becomes `measurement_field`.
+ * Debian's VictoriaMetrics, a real server that speaks the InfluxDB v2 write API. Points written to
+ * it come back through its export, which holds nothing back (its queries hide the latest points for
+ * a while). It keeps numbers only: a string field is stored as 0, and a field becomes
+ * `measurement_field`.
  */
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';

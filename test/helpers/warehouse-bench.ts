@@ -1,6 +1,6 @@
 /**
- * A warehouse writer on a directory of its own, and the journal and the loop that drive it in short:
- * records are handed over in slices from where the writer wants to read.
+ * A warehouse writer on a directory of its own, and the journal and the loop that drive it in
+ * short: records are handed over in slices from where the writer wants to read.
  */
 import fs from 'node:fs';
 import os from 'node:os';
@@ -75,8 +75,8 @@ function defaultSettings(root: string): ParquetWriterSettings {
 }
 
 /**
- * Hands the writer all of `journal` beyond what it wants to read from, `sliceRecords` at a time, and
- * flushes. Returns the last cursor it reported, `cursor` where there was none.
+ * Hands the writer all of `journal` beyond what it wants to read from, `sliceRecords` at a time,
+ * and flushes. Returns the last cursor it reported, `cursor` where there was none.
  */
 export async function drive(
   writer: Writer,

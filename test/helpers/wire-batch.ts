@@ -1,6 +1,6 @@
 /**
- * MetricBatch bytes from an independent encoder: plain protobufjs over proto/telemetry.proto, and raw
- * fields for what no encoder would write.
+ * MetricBatch bytes from an independent encoder: plain protobufjs over proto/telemetry.proto, and
+ * raw fields for what no encoder would write.
  */
 import protobuf from 'protobufjs';
 import type { DecodeLimits } from '../../src/codec/decode-batch.ts';

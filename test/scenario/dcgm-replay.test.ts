@@ -41,7 +41,9 @@ function key(metric: string, node: string, gpuUuid: string, ms: number): string 
   return [metric, node, gpuUuid, ms].join(' ');
 }
 
-/** One run of the real agent: everything the export has of one host, under that host's certificate. */
+/**
+ * One run of the real agent: everything the export has of one host, under that host's certificate.
+ */
 async function replayHost(host: string, file: string): Promise<string> {
   const { dir, listen } = scenario.deployment;
   const credentials = await scenario.deployment.nodeCredentials(host);

@@ -12,7 +12,9 @@ const BATCHES_BETWEEN_KILLS = 150;
 let scenario: Scenario;
 afterEach(() => scenario.close());
 
-/** Sends batches without pause until told to stop; what it knows afterwards is what it was promised. */
+/**
+ * Sends batches without pause until told to stop; what it knows afterwards is what it was promised.
+ */
 class Sender {
   readonly acked = new Set<number>();
   sent = 0;

@@ -2,7 +2,7 @@ import { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
 import { StatusTotals } from '../../src/writers/status-totals.ts';
 import type { WorkerStatus } from '../../src/writers/writer-messages.ts';
-import type { WriterStatus } from '../../src/writers/writer-thread.ts';
+import type { WriterStatus } from '../../src/writers/writer-status.ts';
 import { createWritersMetrics } from '../../src/writers/writers-metrics.ts';
 
 const WORKER: WorkerStatus = {

@@ -33,6 +33,7 @@ export interface AcceptLoad {
   readonly alwaysRetry: boolean;
 }
 
+/** Decides what becomes of a datagram that belongs to no connection. */
 export function judgeStranger(
   header: LongHeader,
   datagramBytes: number,

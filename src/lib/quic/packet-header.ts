@@ -25,6 +25,7 @@ export interface LongHeader {
 
 const EMPTY = new Uint8Array(0);
 
+/** Whether a datagram, which must not be empty, begins with a long header. */
 export function isLongHeader(datagram: Uint8Array): boolean {
   return (datagram[0]! & LONG_HEADER_BIT) !== 0;
 }

@@ -17,6 +17,7 @@ const EXPIRY_BYTES = 6;
 const MAC_BYTES = 16;
 const HEAD_BYTES = EXPIRY_BYTES + MAC_BYTES;
 
+/** Makes and checks the tokens by which peers prove their address. */
 export class RetryTokens {
   readonly #clock: Clock;
   #key = randomBytes(32);

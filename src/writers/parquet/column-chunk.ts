@@ -108,7 +108,9 @@ function textBounds(texts: readonly string[]) {
   return { min, max };
 }
 
-/** A column of doubles. Bounds are left out where they would be NaN, which no reader may see there. */
+/**
+ * A column of doubles. Bounds are left out where they would be NaN, which no reader may see there.
+ */
 export function doubleChunk(values: Float64Array): ColumnChunkPages {
   const { min, max } = numberBounds(values);
   const pages = numberPages(values, bytesOf);
@@ -175,7 +177,9 @@ function bytesOf(values: Float64Array): Uint8Array {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Microseconds as little-endian INT64, by halves: a BigInt per row would cost ten times as much. */
+/**
+ * Microseconds as little-endian INT64, by halves: a BigInt per row would cost ten times as much.
+ */
 function plainMicros(timesMs: Float64Array): Uint8Array {
   const bytes = new Uint8Array(timesMs.length * 8);
   const view = new DataView(bytes.buffer);

@@ -122,7 +122,10 @@ export function compareSeriesRows(a: SeriesRow, b: SeriesRow): number {
   return 0;
 }
 
-/** Compares texts by code point, the order of their UTF-8 bytes; `<` compares UTF-16 units, which puts U+1F600 before U+FF61. */
+/**
+ * Compares texts by code point, the order of their UTF-8 bytes; `<` compares UTF-16 units, which
+ * puts U+1F600 before U+FF61.
+ */
 export function compareText(a: string, b: string): number {
   if (a === b) return 0;
   const length = Math.min(a.length, b.length);

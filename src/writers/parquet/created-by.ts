@@ -1,3 +1,6 @@
+/**
+ * The signature in the footer of warehouse files.
+ */
 import fs from 'node:fs';
 import type { ParquetConfig } from '../../config/schema.ts';
 import { packageFile } from '../../lib/package-root.ts';

@@ -1,7 +1,7 @@
 /**
- * Parquet's RLE/bit-packing hybrid for levels and dictionary indexes, from runs or from an array. Pure.
- * A run is `count << 1` and the value in whole bytes; a bit-packed stretch is `groups << 1 | 1` and
- * groups of eight values, lowest bits first.
+ * Parquet's RLE/bit-packing hybrid for levels and dictionary indexes, from runs or from an array.
+ * Pure. A run is `count << 1` and the value in whole bytes; a bit-packed stretch is `groups << 1 |
+ * 1` and groups of eight values, lowest bits first.
  */
 
 /** Equal values in a row: cheaper as a run than bit-packed. */
@@ -25,7 +25,9 @@ export function encodeRuns(
   return out.subarray(0, at);
 }
 
-/** Encodes `indexes` behind a byte that holds `bits`, as the values of a dictionary-encoded page. */
+/**
+ * Encodes `indexes` behind a byte that holds `bits`, as the values of a dictionary-encoded page.
+ */
 export function encodeIndexes(indexes: Uint32Array, bits: number): Uint8Array {
   const width = (bits + 7) >> 3;
   const rows = indexes.length;

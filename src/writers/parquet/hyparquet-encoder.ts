@@ -1,7 +1,8 @@
 /**
- * Parquet files by hyparquet-writer: its header, footer, page headers and snappy around the pages of
- * column-chunk.ts. (Its own column writer takes a value per row and column, 3 µs a row; most of our
- * columns are runs.) Bytes go to the file after each row group, so that memory holds one at most.
+ * Parquet files by hyparquet-writer: its header, footer, page headers and snappy around the pages
+ * of column-chunk.ts. (Its own column writer takes a value per row and column, 3 µs a row; most of
+ * our columns are runs.) Bytes go to the file after each row group, so that memory holds one at
+ * most.
  */
 import zlib from 'node:zlib';
 import type { ColumnChunk, SchemaElement } from 'hyparquet';
@@ -34,6 +35,7 @@ const CODECS: Readonly<Record<ParquetConfig['compression'], Codec>> = {
 /** Long enough for a GPU uuid (40) and for metric names; longer bounds are cut off and say so. */
 const STATISTICS_BYTES = 64;
 
+/** Opens an encoder that writes to `file` with hyparquet-writer. */
 export async function openHyparquetEncoder(
   file: WritableFile,
   options: EncoderOptions,

@@ -1,17 +1,18 @@
 /**
  * Writes journal records into the Parquet warehouse, each row exactly once.
  *
- * Rows wait in memory by the UTC hour of their time; an hour that grows large spills row groups into
- * a file under `.staging/`. A seal ends the waiting for all hours together:
+ * Rows wait in memory by the UTC hour of their time; an hour that grows large spills row groups
+ * into a file under `.staging/`. A seal ends the waiting for all hours together:
  *
  *     every hour: last row group → footer → fsync      (nothing is visible yet)
  *     every file: rename into metrics/date=…/hour=…    (readers see whole files only)
  *     fsync of the directories                         (the names survive a power cut)
  *     progress: cursor = last record taken             (the journal may forget the records)
  *
- * The files of one seal carry its record range in their names. A crash or a failure on the way makes
- * the records come again, and recovery.ts finds out what the visible files hold of them already.
- * After a failure everything unfinished is dropped, and `readFrom` goes back to the cursor.
+ * The files of one seal carry its record range in their names. A crash or a failure on the way
+ * makes the records come again, and recovery.ts finds out what the visible files hold of them
+ * already. After a failure everything unfinished is dropped, and `readFrom` goes back to the
+ * cursor.
  */
 import path from 'node:path';
 import { assert, errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
@@ -48,8 +49,8 @@ const RETENTION_INTERVAL_MS = 60_000;
 const ROW_BYTES_GUESS = 8;
 
 /**
- * Opens the warehouse under `settings.output_dir` for one collector; no other process may write with
- * the same collector id. Throws OperatingError where the directories cannot be used.
+ * Opens the warehouse under `settings.output_dir` for one collector; no other process may write
+ * with the same collector id. Throws OperatingError where the directories cannot be used.
  */
 export function openParquetWriter(
   settings: ParquetWriterSettings,
@@ -263,7 +264,9 @@ class ParquetWarehouseWriter implements Writer {
     return hour.buffer;
   }
 
-  /** The buffer that the last spill left, unless hours with few rows hold too much memory already. */
+  /**
+   * The buffer that the last spill left, unless hours with few rows hold too much memory already.
+   */
   #takeSpare(): RowBuffer | undefined {
     const spare = this.#spare;
     let capacity = spare?.capacity ?? 0;

@@ -1,7 +1,8 @@
 /**
  * Parquet files by parquetjs-lite: one object per row, plain encoding. Its traps, and what is done:
  * - its RLE writer mis-pads the levels of nullable columns: every column is required, absent is '';
- * - it compares strings by UTF-16 unit for min and max: those of string columns are set here, by byte;
+ * - it compares strings by UTF-16 unit for min and max: those of string columns are set here, by
+ *   byte;
  * - it writes its header and its page indexes without waiting for the result, so a failing stream
  *   would end the process: the sink remembers the first error and each call here throws it.
  */
@@ -18,6 +19,7 @@ const ROW_GROUP_ROWS = 65_536;
 /** Rows between two turns of the event loop. */
 const SLICE_ROWS = 4096;
 
+/** Opens an encoder that writes to `file` with parquetjs-lite. */
 export async function openParquetjsEncoder(
   file: WritableFile,
   options: EncoderOptions,

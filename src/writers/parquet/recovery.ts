@@ -1,6 +1,6 @@
 /**
- * What a crash between the rename of finished files and the commit of the cursor left behind, and how
- * the replay of the journal steps around it.
+ * What a crash between the rename of finished files and the commit of the cursor left behind, and
+ * how the replay of the journal steps around it.
  *
  * A visible file holds all rows of its hour from the records of its range, except those that an
  * earlier visible file holds already. So a replayed record's rows are skipped exactly for the hours
@@ -68,8 +68,8 @@ export interface RecoveryOptions {
 }
 
 /**
- * Makes the warehouse ready to be written: creates its directories, wipes what this collector left in
- * staging, and finds out what the replay must skip. Visible files are never removed; one whose
+ * Makes the warehouse ready to be written: creates its directories, wipes what this collector left
+ * in staging, and finds out what the replay must skip. Visible files are never removed; one whose
  * footer contradicts its name is moved to `.quarantine/`, and its rows come from the journal again.
  */
 export function recoverWarehouse(

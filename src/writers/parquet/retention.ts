@@ -47,6 +47,7 @@ export function filesToRemove(
   return removed;
 }
 
+/** Bytes of all files together. */
 export function totalBytes(files: readonly CatalogEntry[]): number {
   return files.reduce((sum, { bytes }) => sum + bytes, 0);
 }

@@ -111,7 +111,9 @@ function gather(from: Float64Array, order: Uint32Array, rows: number): Float64Ar
   return to;
 }
 
-/** Sorts rows of one series by time; they mostly are already. Equal times keep their arrival order. */
+/**
+ * Sorts rows of one series by time; they mostly are already. Equal times keep their arrival order.
+ */
 function sortByTime(rows: Uint32Array, timestampsMs: Float64Array): void {
   for (let i = 1; i < rows.length; i++) {
     if (timestampsMs[rows[i]!]! < timestampsMs[rows[i - 1]!]!) {

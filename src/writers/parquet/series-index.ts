@@ -1,9 +1,10 @@
 /**
  * Names every (node, series) that has rows in memory with a small dense number, so that a row is
- * four numbers and no string. What costs time (cells, identity, sort order) happens once per series.
+ * four numbers and no string. What costs time (cells, identity, sort order) happens once per
+ * series.
  *
- * The index only grows; its owner replaces it with a new one when no row refers to it any more and it
- * has grown past its bound.
+ * The index only grows; its owner replaces it with a new one when no row refers to it any more and
+ * it has grown past its bound.
  */
 import type { SeriesTable } from '../../telemetry.ts';
 import { compareSeriesRows, type SeriesRow, seriesRow } from './columns.ts';

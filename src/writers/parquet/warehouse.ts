@@ -1,6 +1,6 @@
 /**
- * The warehouse on disk: where files lie, what their names and footers say. Shared by the writer, by
- * recovery, retention and whoever inspects a warehouse.
+ * The warehouse on disk: where files lie, what their names and footers say. Shared by the writer,
+ * by recovery, retention and whoever inspects a warehouse.
  *
  *     <root>/metrics/date=2025-07-18/hour=20/part-<collector>-<firstSeq>-<lastSeq>.parquet
  *     <root>/.staging/part-<collector>-….tmp      unfinished, invisible to readers
@@ -37,14 +37,17 @@ export interface WarehouseFooter extends SeqRange {
   readonly schemaVersion: number;
 }
 
+/** Where readers look: finished files only. */
 export function metricsDirectory(root: string): string {
   return path.join(root, 'metrics');
 }
 
+/** Where unfinished files lie. */
 export function stagingDirectory(root: string): string {
   return path.join(root, '.staging');
 }
 
+/** Where files go that contradict themselves. */
 export function quarantineDirectory(root: string): string {
   return path.join(root, '.quarantine');
 }
@@ -54,6 +57,7 @@ export function hourOf(timestampMs: number): number {
   return Math.floor(timestampMs / HOUR_MS) * HOUR_MS;
 }
 
+/** The directory of one UTC hour. */
 export function hourDirectory(root: string, hourMs: number): string {
   const iso = new Date(hourMs).toISOString();
   return path.join(metricsDirectory(root), `date=${iso.slice(0, 10)}`, `hour=${iso.slice(11, 13)}`);
@@ -80,7 +84,10 @@ const FILE_NAME = /^part-([A-Za-z0-9._]+)-(\d+)-(\d+)(?:-\d+)?\.parquet$/;
 const DATE_NAME = /^date=(\d{4}-\d{2}-\d{2})$/;
 const HOUR_NAME = /^hour=(\d{2})$/;
 
-/** All visible files of one collector, or of all, by hour and then by name. Others' files are left out. */
+/**
+ * All visible files of one collector, or of all, by hour and then by name. Others' files are left
+ * out.
+ */
 export function listWarehouse(fs: FileSystem, root: string, collectorId?: string): WarehouseFile[] {
   const metrics = metricsDirectory(root);
   const files: WarehouseFile[] = [];

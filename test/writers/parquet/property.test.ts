@@ -1,6 +1,6 @@
 /**
- * Random journals, settings, slices, crashes and restarts; at the end a reader finds every row once.
- * Set WAREHOUSE_SEED to repeat a run.
+ * Random journals, settings, slices, crashes and restarts; at the end a reader finds every row
+ * once. Set WAREHOUSE_SEED to repeat a run.
  */
 import fs from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
@@ -69,7 +69,9 @@ function randomJournal(pick: Pick): WriterRecord[] {
   });
 }
 
-/** One life of a process: ends by a crash, a close or with everything sealed. Returns the cursor. */
+/**
+ * One life of a process: ends by a crash, a close or with everything sealed. Returns the cursor.
+ */
 async function live(pick: Pick, journal: readonly WriterRecord[], cursor: number): Promise<number> {
   const kinds = ['crash_before', 'crash_after', 'torn_write', 'ENOSPC', 'EIO'] as const;
   const isLast = pick(4) === 0;
