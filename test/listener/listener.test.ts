@@ -1,6 +1,6 @@
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from '../../src/cli/development-certificates.ts';
-import { connectWithoutCertificate } from '../helpers/certless-client.ts';
+import { BareClient } from '../helpers/bare-client.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { ListenerBed } from '../helpers/listener-bed.ts';
 import { ShiftableClock } from '../helpers/shiftable-clock.ts';
@@ -38,7 +38,9 @@ describe('a listener', () => {
       const line = server.log.lines.find((entry) => entry.reason === reason);
       expect(line).toMatchObject({ msg: 'handshake failed', level: 40 });
     }
-    await connectWithoutCertificate(server.address, authorities.collectors.certPem);
+    const certless = await BareClient.connect(server.address, { caPem: good.caPem });
+    await eventually('no certificate is refused', () => certless.quiche.peerError() !== null);
+    certless.close();
     const nothing = { by: 'local', reason: 'certificate_required' };
     expect(await server.metric('handshake_failures_total', nothing)).toBe(1);
     expect(await server.metric('handshake_failures_total')).toBe(cases.length + 1);

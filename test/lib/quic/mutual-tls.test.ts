@@ -4,7 +4,7 @@ import * as x509 from '@peculiar/x509';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from '../../../src/cli/development-certificates.ts';
 import type { QuicCredentials } from '../../../src/lib/quic/quic-endpoint.ts';
-import { connectWithoutCertificate } from '../../helpers/certless-client.ts';
+import { BareClient } from '../../helpers/bare-client.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { QuicTestBed, type TestClientOptions } from '../../helpers/quic-pair.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
@@ -93,9 +93,12 @@ describe('mutual TLS', () => {
 
   test('rejects a client without a certificate, which had believed itself connected', async () => {
     const server = await bed.server(authorities.server);
-    const { address } = server.endpoint;
-    const outcome = await connectWithoutCertificate(address, authorities.collectors.certPem);
-    expect(outcome).toEqual({ believedConnected: true, isApplication: false, code: TLS(116) });
+    const { certPem: caPem } = authorities.collectors;
+    const client = await BareClient.connect(server.endpoint.address, { caPem });
+    await eventually('it is told', () => client.quiche.peerError() !== null);
+    expect(client.quiche.isEstablished()).toBe(true);
+    expect(client.quiche.peerError()).toMatchObject({ isApp: false, errorCode: TLS(116) });
+    client.close();
     expect(server.recorder.connected).toHaveLength(0);
     const reason = { by: 'local', code: TLS(116), wasConnected: false };
     expect(server.recorder.lastReason).toMatchObject(reason);
@@ -126,6 +129,23 @@ describe('mutual TLS', () => {
   test('rejects a client that speaks another protocol', async () => {
     const credentials = await authorities.agent('gpu-001');
     await expectRejected(credentials, 120, { transport: { alpn: 'h3' } });
+  });
+
+  test('never resumes a session, whose certificate would not be checked again', async () => {
+    const server = await bed.server(authorities.server);
+    const pair = await authorities.agent('gpu-001');
+    const { address } = server.endpoint;
+    const first = await BareClient.connect(address, { caPem: pair.caPem, pair });
+    await eventually('a ticket comes', () => first.quiche.session() !== null);
+    const session = first.quiche.session()!;
+    const second = await BareClient.connect(address, { caPem: pair.caPem, pair, session });
+    await eventually('the second connects', () => server.recorder.connected.length === 2);
+    expect(second.quiche.isResumed()).toBe(false);
+    const certless = await BareClient.connect(address, { caPem: pair.caPem, session });
+    await eventually('without a certificate it is refused', () => {
+      return certless.quiche.peerError()?.errorCode === TLS(116);
+    });
+    for (const client of [first, second, certless]) client.close();
   });
 
   test('a client that distrusts the server says so and is not connected', async () => {

@@ -1,7 +1,12 @@
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { eventually } from '../../helpers/eventually.ts';
 import { QuicTestBed } from '../../helpers/quic-pair.ts';
-import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
+import { QuicRecorder } from '../../helpers/quic-recorder.ts';
+import {
+  createTestAuthorities,
+  SERVER_NAME,
+  type TestAuthorities,
+} from '../../helpers/test-credentials.ts';
 import { UdpProxy } from '../../helpers/udp-proxy.ts';
 
 describe('paths', () => {
@@ -125,6 +130,28 @@ describe('paths', () => {
     await eventually('all clients know', () => {
       return clients.every(({ recorder }) => recorder.lastReason?.code === 0x1000);
     });
+  });
+
+  test('datagrams that the system will not send are counted and end nothing', async () => {
+    const server = await bed.server(authorities.server);
+    const credentials = await authorities.agent('gpu-001');
+    // Without SO_BROADCAST the system answers EACCES.
+    const connect = { handshakeTimeoutMs: 300 };
+    const client = await bed.client({ host: '255.255.255.255', port: 9 }, credentials, {
+      bindHost: '0.0.0.0',
+      connect,
+    });
+    await eventually('it gives up', () => client.recorder.closed.length === 1);
+    expect(client.endpoint.counters.socketErrors).toBeGreaterThan(0);
+    const recorder = new QuicRecorder();
+    client.endpoint.connect({
+      remote: server.endpoint.address,
+      serverName: SERVER_NAME,
+      credentials,
+      handshakeTimeoutMs: 10_000,
+      handlers: recorder,
+    });
+    await eventually('the same socket still works', () => recorder.connected.length === 1);
   });
 
   test('an address that a socket cannot reach is an error at once', async () => {

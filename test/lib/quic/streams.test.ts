@@ -1,12 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { QuicConnection } from '../../../src/lib/quic/quic-endpoint.ts';
+import { BareClient } from '../../helpers/bare-client.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { QuicTestBed, type TestClientOptions } from '../../helpers/quic-pair.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
 import { UdpProxy } from '../../helpers/udp-proxy.ts';
 
 const KIB = 1024;
+const SHUTDOWN_READ = 0;
+const SHUTDOWN_WRITE = 1;
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 const settle = () => new Promise((resolve) => setTimeout(resolve, 150));
 
@@ -170,6 +173,53 @@ describe('streams', () => {
     expect(server.recorder.lastReason).toMatchObject({ by: 'peer', code: 0x2001 });
     expect(client.recorder.lastReason).toMatchObject({ by: 'local', code: 0x2001 });
   });
+
+  test('a stream that the peer resets is reported, and the others go on', async () => {
+    const { server, bare } = await barePair();
+    bare.quiche.streamSend(0, Buffer.from('half a fra'), false);
+    bare.quiche.streamSend(4, Buffer.from('other'), false);
+    bare.flush();
+    await eventually('both arrive', () => server.recorder.bytes === 15);
+    bare.quiche.streamShutdown(0, SHUTDOWN_WRITE, 7);
+    bare.flush();
+    const connection = server.recorder.connected[0]!;
+    await eventually('the reset arrives', () => server.recorder.stream(connection, 0).reset);
+    bare.quiche.streamSend(4, Buffer.from('more'), true);
+    bare.flush();
+    await eventually('the other ends', () => server.recorder.stream(connection, 4).fin);
+    expect(server.recorder.closed).toHaveLength(0);
+    bare.close();
+  });
+
+  test('answers on a stream that the peer does not want any more are dropped', async () => {
+    const { server, bare } = await barePair();
+    bare.quiche.streamSend(0, Buffer.from('question'), false);
+    bare.flush();
+    await eventually('it arrives', () => server.recorder.bytes === 8);
+    const connection = server.recorder.connected[0]!;
+    connection.write(0, randomBytes(3000 * KIB));
+    expect(connection.queuedBytes).toBeGreaterThan(0);
+    bare.quiche.streamShutdown(0, SHUTDOWN_READ, 9);
+    bare.flush();
+    await eventually('nothing is queued', () => connection.queuedBytes === 0);
+    for (let i = 0; i < 100; i += 1) connection.write(0, randomBytes(100 * KIB));
+    bare.quiche.streamSend(0, Buffer.alloc(0), true);
+    bare.flush();
+    await eventually('the question ends', () => server.recorder.stream(connection, 0).fin);
+    await settle();
+    for (let i = 0; i < 100; i += 1) connection.write(0, randomBytes(100 * KIB));
+    await eventually('still nothing is queued', () => connection.queuedBytes === 0);
+    expect(server.recorder.closed).toHaveLength(0);
+    bare.close();
+  });
+
+  async function barePair() {
+    const server = await bed.server(authorities.server);
+    const pair = await authorities.agent('gpu-001');
+    const bare = await BareClient.connect(server.endpoint.address, { caPem: pair.caPem, pair });
+    await eventually('it connects', () => server.recorder.connected.length === 1);
+    return { server, bare };
+  }
 
   test('writing after a close does nothing', async () => {
     const { client } = await connectedPair();
