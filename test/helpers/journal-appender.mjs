@@ -4,7 +4,6 @@
  *
  *     node journal-appender.mjs <directory> <first sequence>
  */
-import fs from 'node:fs';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { Journal } from '../../dist/src/journal/journal.js';
@@ -43,7 +42,7 @@ async function append() {
         values: new Float64Array(SAMPLES).fill(mine),
       },
     });
-    fs.writeSync(1, `${mine}\n`);
+    process.stdout.write(`${mine}\n`);
   }
 }
 
