@@ -18,6 +18,8 @@ export interface BareClientOptions {
   readonly pair?: Pick<QuicCredentials, 'certPem' | 'keyPem'>;
   /** A session of an earlier connection, to be resumed. */
   readonly session?: Uint8Array;
+  /** Default: the name of the collector of the test authorities. */
+  readonly serverName?: string;
 }
 
 export class BareClient {
@@ -45,7 +47,8 @@ export class BareClient {
       applicationProtos: [TEST_TRANSPORT.alpn],
       maxIdleTimeout: 10_000,
     });
-    this.quiche = quiche.Connection.connect(SERVER_NAME, randomBytes(20), local, server, config);
+    const serverName = options.serverName ?? SERVER_NAME;
+    this.quiche = quiche.Connection.connect(serverName, randomBytes(20), local, server, config);
     if (options.session !== undefined) this.quiche.setSession(options.session);
     this.#socket = socket;
     this.#server = server;

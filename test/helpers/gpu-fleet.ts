@@ -25,13 +25,13 @@ export function addFleet(book: RecordBook, { nodes, gpus, metrics, rounds }: Fle
         }
       }
       const time = START_MS + round * 1000 + node;
-      const samples = series.map((_, s): Sample => [s, time, valueOf(round, node, s)]);
+      const samples = series.map((_, s): Sample => [s, time, valueAt(round, node, s)]);
       book.add(`node-${node}`, series, samples);
     }
   }
 }
 
-function valueOf(round: number, node: number, series: number): number {
+function valueAt(round: number, node: number, series: number): number {
   const whole = (round * 7919 + node * 104_729 + series * 31) % 100_003;
   return series % 4 === 0 ? whole / 1000 : whole;
 }
