@@ -69,6 +69,7 @@ export class WriteList {
   }
 }
 
+/** The LMDB environment of a journal and its tables; see the head of this file. */
 export class JournalEnvironment {
   readonly dir: string;
   readonly tables: JournalTables;

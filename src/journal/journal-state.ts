@@ -39,6 +39,7 @@ const EMPTY_STATE: StoredState = {
   ledger: { duplicate: 0, rejected: {}, throttled: {} },
 };
 
+/** The identity of a journal that is being made. */
 export function newIdentity(nowMs: number): JournalIdentity {
   return { id: randomUUID(), createdAtMs: nowMs };
 }
@@ -56,6 +57,7 @@ export function loadState(env: JournalEnvironment): StoredState {
   return state;
 }
 
+/** The cursors as stored, by writer. */
 export function loadCursors(env: JournalEnvironment): Map<string, Cursor> {
   const cursors = new Map<string, Cursor>();
   for (const { key, value } of env.tables.cursors.getRange()) {
