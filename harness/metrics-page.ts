@@ -34,7 +34,9 @@ export class MetricsPage {
     const unaccounted = writers.map((writer) => {
       const written = this.sum('samples_written_total', { writer });
       const deadLettered = this.sum('samples_dead_lettered_total', { writer });
-      return accepted - written - deadLettered - this.sum('samples_pending', { writer });
+      const skipped = this.sum('samples_skipped_total', { writer });
+      const pending = this.sum('samples_pending', { writer });
+      return accepted - written - deadLettered - skipped - pending;
     });
     const admission = received - accepted - duplicate - rejected;
     return { received, accepted, duplicate, rejected, admission, unaccounted };

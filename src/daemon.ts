@@ -301,11 +301,12 @@ function ending(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps, journal:
   });
   const stop = async () => {
     notifier.stopping();
-    const steps = await lifecycle.close(({ name, seconds, error }) => {
-      if (error === undefined) logger.info({ step: name, seconds }, 'closed');
-      else logger.error({ step: name, seconds, err: error }, 'cannot close cleanly');
+    await lifecycle.close(({ name, seconds, error }) => {
+      const fields = { step: name, seconds: Number(seconds.toFixed(3)) };
+      if (error === undefined) logger.info(fields, 'closed');
+      else logger.error({ ...fields, err: error }, 'cannot close cleanly');
     });
-    logger.info({ seconds: steps.reduce((sum, step) => sum + step.seconds, 0) }, 'stopped');
+    logger.info('stopped');
     resolve();
   };
   return { finished, stop };

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { isIP } from 'node:net';
 import os from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { LevelWithSilent } from 'pino';
 import { packageFile } from '../lib/package-root.ts';
 import type { QuicAddress } from '../lib/quic/quic-endpoint.ts';
 import { SOURCE_KINDS, type SourceKind, type SourceOptions } from './sources/open-source.ts';
@@ -28,7 +29,7 @@ export interface AgentSettings {
   readonly spoolDir: string | undefined;
   readonly spoolBytes: number;
   readonly maxBatchSamples: number;
-  readonly logLevel: string;
+  readonly logLevel: LevelWithSilent;
   readonly logFormat: 'json' | 'pretty';
   readonly sources: readonly SourceKind[];
   readonly sourceOptions: SourceOptions;
@@ -95,7 +96,7 @@ interface RawOptions {
   spoolDir?: string;
   spoolBytes: number;
   maxBatch: number;
-  logLevel: string;
+  logLevel: LevelWithSilent;
   logFormat?: 'json' | 'pretty';
   dryRun?: true;
   gpus: number;

@@ -2,10 +2,10 @@
 /**
  * `telemetry-agent`: arguments, signals and exit code; nothing else.
  */
-import { pino } from 'pino';
-import pretty from 'pino-pretty';
+import { type Logger, pino } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { createLogger } from '../observability/logger.ts';
 import { type AgentSettings, parseAgentCommand } from './agent-command.ts';
 import { dryRun } from './dry-run.ts';
 import { Agent, openSources } from './run-agent.ts';
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const deps = { clock: systemClock, logger: createLogger(settings) };
+  const deps = { clock: systemClock, logger: openLogger(settings) };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);
   const outcome = await agent.run();
@@ -45,7 +45,7 @@ async function runCommand(settings: AgentSettings): Promise<number> {
 async function runDry(settings: AgentSettings): Promise<number> {
   const sources = await openSources(settings, {
     clock: systemClock,
-    logger: createLogger(settings),
+    logger: openLogger(settings),
   });
   try {
     process.stdout.write(await dryRun(sources));
@@ -71,12 +71,9 @@ function obeySignals(agent: Agent): void {
 }
 
 /** Logs go to standard error; standard output has the summary or the table. */
-function createLogger(settings: AgentSettings) {
-  const destination =
-    settings.logFormat === 'pretty'
-      ? pretty({ destination: STDERR, sync: true, ignore: 'pid,hostname,stage' })
-      : pino.destination({ dest: STDERR, sync: true });
-  return pino({ level: settings.logLevel, base: { stage: 'agent' } }, destination);
+function openLogger({ logLevel, logFormat }: AgentSettings): Logger {
+  const destination = pino.destination({ dest: STDERR, sync: true });
+  return createLogger({ level: logLevel, format: logFormat }, destination);
 }
 
 /** Timers of the clock do not keep a process alive; between two rounds nothing else might. */

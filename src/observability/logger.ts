@@ -2,11 +2,11 @@
  * The log of the process: JSON lines on standard output, or coloured text where somebody watches.
  * Lines are written before the call returns, so that the last words of a crash are not lost.
  */
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 
 export interface LoggerOptions {
-  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+  readonly level: LevelWithSilent;
   /** auto: pretty on a terminal, JSON otherwise. */
   readonly format: 'auto' | 'json' | 'pretty';
 }
@@ -15,7 +15,7 @@ export interface LoggerOptions {
 const SECRET_FIELDS = ['token', 'authorization', 'Authorization', 'password', 'keyPem', 'key_pem'];
 const SECRET_PATHS = SECRET_FIELDS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
-/** A logger on standard output; `destination` is for tests. */
+/** A logger on standard output, or on `destination`. */
 export function createLogger(options: LoggerOptions, destination?: DestinationStream): Logger {
   const pretty =
     options.format === 'pretty' || (options.format === 'auto' && process.stdout.isTTY === true);
