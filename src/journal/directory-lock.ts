@@ -5,8 +5,8 @@
  * temporary directory, and a dead one is recognised by refusing connections.
  *
  * It refuses a second daemon with a clear message. Two containers with network namespaces of their
- * own and one directory do not see each other's lock; there, the lease that every transaction checks
- * (environment.ts) stops the older daemon.
+ * own and one directory do not see each other's lock; there, the lease that every transaction
+ * checks (environment.ts) stops the older daemon.
  */
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';

@@ -55,9 +55,23 @@ export class DiskBudget {
     return this.#freeBytes;
   }
 
+  /** Free bytes below which agents have to wait. */
+  get minFreeBytes(): number {
+    return this.#options.minFreeBytes;
+  }
+
   /** Whether agents have to wait: the budget is used up or the disk nearly is. */
   isFull(liveBytes: number): boolean {
-    return liveBytes >= this.#options.maxBytes || this.freeBytes < this.#options.minFreeBytes;
+    return this.shortage(liveBytes) !== undefined;
+  }
+
+  /** Why agents have to wait for room, as a sentence part; undefined while they need not. */
+  shortage(liveBytes: number): string | undefined {
+    const { maxBytes, minFreeBytes } = this.#options;
+    if (liveBytes >= maxBytes) return `${liveBytes} bytes wait for writers, all of max_bytes`;
+    const { freeBytes } = this;
+    if (freeBytes >= minFreeBytes) return undefined;
+    return `disk low: ${freeBytes} bytes are free, less than min_free_bytes, ${minFreeBytes}`;
   }
 
   /**

@@ -1,6 +1,6 @@
 /**
- * The LMDB environment and the one way to write to it: a list of writes that becomes one transaction
- * or nothing.
+ * The LMDB environment and the one way to write to it: a list of writes that becomes one
+ * transaction or nothing.
  *
  * - `overlappingSync` is off: a commit is then LMDB's own (pages, sync, meta page, sync), resolved
  *   only when it is on disk and invisible until then, so there is nothing half done to settle. With
@@ -48,7 +48,10 @@ interface Write {
   readonly value: Uint8Array | undefined;
 }
 
-/** What one transaction is to write, checked before it begins: an exception inside would commit half. */
+/**
+ * What one transaction is to write, checked before it begins: an exception inside would commit
+ * half.
+ */
 export class WriteList {
   readonly writes: Write[] = [];
   bytes = 0;
@@ -89,7 +92,9 @@ export class JournalEnvironment {
     return JournalEnvironment.#open(dir, mapBytes, false);
   }
 
-  /** Opens an existing journal for reading, beside a daemon or without one. Throws OperatingError. */
+  /**
+   * Opens an existing journal for reading, beside a daemon or without one. Throws OperatingError.
+   */
   static openForReading(dir: string): JournalEnvironment {
     if (!fs.existsSync(path.join(dir, DATA_FILE))) {
       throw new OperatingError('JOURNAL_MISSING', `cannot open journal ${dir}: there is none`);
@@ -180,7 +185,9 @@ export class JournalEnvironment {
     this.#root.resetReadTxn();
   }
 
-  /** The bytes of a record, valid until the next read of this thread; undefined where there is none. */
+  /**
+   * The bytes of a record, valid until the next read of this thread; undefined where there is none.
+   */
   logBytes(seq: number): Uint8Array | undefined {
     const bytes = this.tables.log.getBinaryFast(seq);
     // LMDB's binding lends one long buffer whose `length` it overrides; a view makes it honest.
@@ -194,7 +201,8 @@ export class JournalEnvironment {
 
   /**
    * After a failed commit: the log must end where memory says. Should a commit that was reported as
-   * failed be there after all, its batches would be taken twice; only a new opening can settle that.
+   * failed be there after all, its batches would be taken twice; only a new opening can settle
+   * that.
    */
   verifyLastSeq(headSeq: number, tailSeq: number): void {
     this.refresh();
@@ -271,7 +279,8 @@ export function readJson<T>(table: Table<string>, key: string): T | undefined {
 function openTables(dir: string, root: RootDatabase<Uint8Array, string>): JournalTables {
   const table = <K extends JournalKey>(name: string, useVersions = false): Table<K> => {
     const database = root.openDB<Uint8Array, K>({ name, encoding: 'binary', useVersions });
-    // In a read-only environment a missing database comes back as undefined, whatever the types say.
+    // In a read-only environment a missing database comes back as undefined, whatever the types
+    // say.
     if ((database as unknown) === undefined) {
       throw new OperatingError('JOURNAL_MISSING', `cannot open journal ${dir}: it has no ${name}`);
     }

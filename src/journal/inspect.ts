@@ -41,7 +41,9 @@ export interface JournalInspection {
   readonly damaged: readonly DamagedRecord[] | undefined;
 }
 
-/** Throws OperatingError JOURNAL_MISSING, JOURNAL_FORMAT, JOURNAL_DAMAGED or JOURNAL_UNAVAILABLE. */
+/**
+ * Throws OperatingError JOURNAL_MISSING, JOURNAL_FORMAT, JOURNAL_DAMAGED or JOURNAL_UNAVAILABLE.
+ */
 export async function inspectJournal(
   dir: string,
   options: { readonly checkRecords?: boolean } = {},

@@ -10,6 +10,7 @@ export interface JournalFigures {
   readonly liveBytes: number;
   readonly maxBytes: number;
   readonly freeBytes: number;
+  readonly minFreeBytes: number;
   readonly fileBytes: number;
   readonly headSeq: number;
   readonly tailSeq: number;
@@ -34,6 +35,11 @@ const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) =
   ['live_bytes', 'Disk space of records that some writer still has to write.', (f) => f.liveBytes],
   ['max_bytes', 'The budget for live bytes, from journal.max_bytes.', (f) => f.maxBytes],
   ['disk_free_bytes', "Free space on the journal's file system.", (f) => f.freeBytes],
+  [
+    'disk_min_free_bytes',
+    'Free space under which agents are throttled (journal.min_free_bytes).',
+    (f) => f.minFreeBytes,
+  ],
   ['file_bytes', 'Size of the data file, which never shrinks.', (f) => f.fileBytes],
   ['head_seq', 'Number of the newest record.', (f) => f.headSeq],
   ['tail_seq', 'Number of the newest record that has been removed.', (f) => f.tailSeq],

@@ -89,7 +89,9 @@ function restoreTables({ env, tables, head }: JournalCore, nowMs: number): void 
   for (const id of ids) tables.use(id, bytes, head.seq, nowMs);
 }
 
-/** Drops the cursors of writers that are gone, which would hold the log for ever, and adds new ones. */
+/**
+ * Drops the cursors of writers that are gone, which would hold the log for ever, and adds new ones.
+ */
 function settleCursors(core: JournalCore, options: OpeningOptions, writes: WriteList): void {
   const { env, tail, cursors, ledger } = core;
   const stored = loadCursors(env);

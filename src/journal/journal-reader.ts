@@ -10,7 +10,9 @@ import { type DamagedRecord, decodeRecord, type JournalRecord } from './record.t
 export interface JournalSlice {
   /** In seq order. */
   readonly records: readonly JournalRecord[];
-  /** Records that are there but not what was written, in seq order; nothing of them can be trusted. */
+  /**
+   * Records that are there but not what was written, in seq order; nothing of them can be trusted.
+   */
   readonly damaged: readonly DamagedRecord[];
   /** The last seq looked at, damaged ones included; the place to read on from. */
   readonly lastSeq: number;

@@ -7,7 +7,8 @@
  *     series, ledger ──┘                 └─► failed: nothing folded, everybody waiting is told
  *
  * Guarantees:
- * - A record, its producer's window and the ledger are one transaction; so are a cursor and what its
+ * - A record, its producer's window and the ledger are one transaction; so are a cursor and what
+ *   its
  *   writer has written. In memory they change only after the commit, so memory never runs ahead.
  * - Group commit: whatever was queued while one transaction was on its way to the disk is the next.
  * - A failed transaction leaves everything as it was, and the next one is simply tried: a full disk
@@ -178,6 +179,11 @@ export class Journal {
     return this.#budget.isFull(this.liveBytes + this.#queue.bytes);
   }
 
+  /** Why agents have to wait for room on the disk; undefined while they need not. */
+  shortage(): string | undefined {
+    return this.#budget.shortage(this.liveBytes + this.#queue.bytes);
+  }
+
   /** Sequences that were passed over without ever having been received. */
   knownGaps(): number {
     return this.#core.gaps;
@@ -245,9 +251,9 @@ export class Journal {
   }
 
   /**
-   * Moves a writer's cursor forward; its ledger moves in the same transaction. `deadLetteredSamples`
-   * of those passed were given up, the rest written. Resolves once on disk; rejects with
-   * OperatingError, and then the cursor stands where it stood.
+   * Moves a writer's cursor forward; its ledger moves in the same transaction.
+   * `deadLetteredSamples` of those passed were given up, the rest written. Resolves once on disk;
+   * rejects with OperatingError, and then the cursor stands where it stood.
    */
   commitCursor(writer: string, seq: number, deadLetteredSamples: number): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));
@@ -429,6 +435,7 @@ export class Journal {
       liveBytes: this.liveBytes,
       maxBytes: this.#budget.maxBytes,
       freeBytes: this.#budget.freeBytes,
+      minFreeBytes: this.#budget.minFreeBytes,
       fileBytes: env.fileBytes,
       headSeq: this.headSeq,
       tailSeq: this.tailSeq,

@@ -77,14 +77,19 @@ export function createLedgerMetrics(registry: Registry, source: LedgerSource): v
     'Samples accepted and removed before the writer was first enabled.',
     (figures) => figures.skipped,
   );
+  createPending(registry, source);
+}
+
+function createPending(registry: Registry, source: LedgerSource): void {
   new Gauge({
     name: `${PREFIX}pending`,
     help: 'Samples in the journal that the writer still has to write.',
     labelNames: ['writer'],
-    registers,
+    registers: [registry],
     collect() {
-      for (const writer of ledger.writers.keys())
+      for (const writer of source.ledger.writers.keys()) {
         this.set({ writer }, source.pendingSamples(writer));
+      }
     },
   });
 }

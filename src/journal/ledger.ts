@@ -17,7 +17,9 @@ export interface WriterLedger {
   readonly skipped: number;
 }
 
-/** What the journal keeps of the ledger in each transaction; `accepted` is kept by the log itself. */
+/**
+ * What the journal keeps of the ledger in each transaction; `accepted` is kept by the log itself.
+ */
 export interface LedgerSnapshot {
   readonly duplicate: number;
   readonly rejected: Readonly<Record<string, number>>;

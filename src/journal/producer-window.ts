@@ -1,8 +1,8 @@
 /**
  * Which sequences of one producer (one node, one epoch) are already in the journal. Pure.
  *
- * Everything up to `floor` counts as durable; above it a bitmap remembers WINDOW_SEQUENCES sequences
- * that may arrive in any order.
+ * Everything up to `floor` counts as durable; above it a bitmap remembers WINDOW_SEQUENCES
+ * sequences that may arrive in any order.
  *
  *     1 … floor            floor+1 … floor+WINDOW_SEQUENCES              above
  *     durable              a bit each: durable or new                    new

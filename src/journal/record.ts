@@ -12,7 +12,7 @@
  *         24     8  receivedAtMs, float64, Unix ms
  *         32     8  epoch, float64
  *         40     8  sequence, float64
- *         48     8  cumulativeSamples, float64: of this journal since it began, this record included
+ *         48     8  cumulativeSamples, float64: of this journal so far, this record included
  *         56     8  cumulativeBytes, float64: the same in bytes of disk
  *         64    16  series table id
  *         80     …  node id, UTF-8, zeros up to a multiple of 8

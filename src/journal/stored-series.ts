@@ -1,6 +1,6 @@
 /**
- * The membership list of the cardinality limiter, as the journal keeps it. The limiter decides; this
- * only remembers, and a second or so late: a crash may cost the last changes, never a sample.
+ * The membership list of the cardinality limiter, as the journal keeps it. The limiter decides;
+ * this only remembers, and a second or so late: a crash may cost the last changes, never a sample.
  */
 import type { Table, WriteList } from './environment.ts';
 

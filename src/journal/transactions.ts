@@ -1,6 +1,6 @@
 /**
- * What goes into one transaction and what it changes in memory afterwards: one plan for records, one
- * for everything else. A plan changes nothing until its `fold`, which runs after the commit.
+ * What goes into one transaction and what it changes in memory afterwards: one plan for records,
+ * one for everything else. A plan changes nothing until its `fold`, which runs after the commit.
  */
 import type { QueuedAppend } from './append-queue.ts';
 import { type Cursor, type CursorMove, type Cursors, moveCursor } from './cursors.ts';

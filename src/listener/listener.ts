@@ -111,8 +111,8 @@ export class Listener {
   }
 
   /**
-   * Reads no more, waits until what was received is answered and the answers are with the agents, at
-   * most `deadlineMs`, and closes every connection. Idempotent.
+   * Reads no more, waits until what was received is answered and the answers are with the agents,
+   * at most `deadlineMs`, and closes every connection. Idempotent.
    */
   close(deadlineMs: number): Promise<void> {
     this.#closing ??= this.#close(deadlineMs);

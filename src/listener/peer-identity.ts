@@ -47,7 +47,9 @@ function identify(certificate: X509Certificate): IdentityResult {
   };
 }
 
-/** DNS names, then SPIFFE node ids; the common name only where there is no alternative name at all. */
+/**
+ * DNS names, then SPIFFE node ids; the common name only where there is no alternative name at all.
+ */
 function namesOf(certificate: X509Certificate): string[] {
   const { subjectAltName } = certificate;
   if (subjectAltName === undefined) return commonName(certificate);

@@ -1,7 +1,7 @@
 /**
- * The collector's certificate, key and authorities, as files that change under a running daemon. What
- * is in use is always a trio that was valid when it was read: a reload that finds anything wrong
- * keeps the old one and says so, in the log by its owner and in the metrics here.
+ * The collector's certificate, key and authorities, as files that change under a running daemon.
+ * What is in use is always a trio that was valid when it was read: a reload that finds anything
+ * wrong keeps the old one and says so, in the log by its owner and in the metrics here.
  *
  * Files are watched by looking at them once a second: notifications miss the symlink swaps by which
  * Kubernetes and cert-manager replace mounted secrets. A change is taken up once it looks the same
@@ -50,7 +50,8 @@ export class TlsCredentials {
   #stopWatching: () => void = () => {};
 
   /**
-   * Reads the files; `tryOut` throws where the TLS stack would not take what is in them. Throws OperatingError BAD_CREDENTIALS naming the configuration key and file.
+   * Reads the files; `tryOut` throws where the TLS stack would not take what is in them. Throws
+   * OperatingError BAD_CREDENTIALS naming the configuration key and file.
    */
   constructor(
     paths: TlsPaths,

@@ -13,7 +13,9 @@ const APPENDER = path.resolve(import.meta.dirname, '../helpers/journal-appender.
 const KILLS = 10;
 const SAMPLES = 50;
 
-/** Lets the appender run, kills it after `acknowledgements`, and returns what it had acknowledged. */
+/**
+ * Lets the appender run, kills it after `acknowledgements`, and returns what it had acknowledged.
+ */
 async function runAndKill(dir: string, first: number, acknowledgements: number): Promise<number[]> {
   const child = spawn(process.execPath, [APPENDER, dir, String(first)], {
     stdio: ['ignore', 'pipe', 'inherit'],

@@ -1,7 +1,7 @@
 /**
  * What to do with a datagram that belongs to no connection. Pure but for the retry tokens: the
- * endpoint acts on the verdict. A stranger costs nothing until it has sent a whole Initial packet of
- * the right size, and past the bound on handshakes nothing until it has proven its address.
+ * endpoint acts on the verdict. A stranger costs nothing until it has sent a whole Initial packet
+ * of the right size, and past the bound on handshakes nothing until it has proven its address.
  */
 import { CONNECTION_ID_BYTES, type LongHeader, QUIC_VERSION_1 } from './packet-header.ts';
 import type { QuicAddress, QuicRefusal } from './quic-endpoint.ts';

@@ -1,7 +1,8 @@
 /**
- * A refusal that costs no connection: an Initial packet with nothing but CONNECTION_CLOSE in it, made
- * from the client's own first packet (RFC 9001 section 5.2: Initial keys follow from the destination
- * id alone). The client learns at once that it is not wanted instead of running into a timeout.
+ * A refusal that costs no connection: an Initial packet with nothing but CONNECTION_CLOSE in it,
+ * made from the client's own first packet (RFC 9001 section 5.2: Initial keys follow from the
+ * destination id alone). The client learns at once that it is not wanted instead of running into a
+ * timeout.
  */
 import { createCipheriv, createHmac } from 'node:crypto';
 import { QUIC_VERSION_1 } from './packet-header.ts';
@@ -20,8 +21,8 @@ export interface InitialKeys {
 }
 
 /**
- * The datagram that refuses the client whose first packet had these ids. `code` is a transport error
- * code under 64; `reason` is for a person and cut to 60 bytes.
+ * The datagram that refuses the client whose first packet had these ids. `code` is a transport
+ * error code under 64; `reason` is for a person and cut to 60 bytes.
  */
 export function buildRefusal(
   clientDestinationId: Uint8Array,

@@ -1,6 +1,7 @@
 /**
- * The UDP socket of an endpoint: binding, buffers, sending without a lookup per datagram, and errors
- * that end nothing. A datagram that cannot be sent is a datagram lost, which QUIC is made for.
+ * The UDP socket of an endpoint: binding, buffers, sending without a lookup per datagram, and
+ * errors that end nothing. A datagram that cannot be sent is a datagram lost, which QUIC is made
+ * for.
  */
 import dgram from 'node:dgram';
 import { once } from 'node:events';

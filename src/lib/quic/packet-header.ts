@@ -1,7 +1,7 @@
 /**
- * The part of a QUIC packet that is readable without keys (RFC 8999, RFC 9000 section 17): enough to
- * find the connection that a datagram belongs to, or to judge a stranger. Pure; whatever the bytes
- * are, nothing here throws.
+ * The part of a QUIC packet that is readable without keys (RFC 8999, RFC 9000 section 17): enough
+ * to find the connection that a datagram belongs to, or to judge a stranger. Pure; whatever the
+ * bytes are, nothing here throws.
  */
 
 /** Length of the connection ids that this endpoint gives out; short headers do not carry it. */

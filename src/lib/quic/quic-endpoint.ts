@@ -11,7 +11,10 @@ export interface QuicAddress {
   readonly port: number;
 }
 
-/** PEM texts. `certPem` is the chain, leaf first; `caPem` the authorities that may have signed the peer. */
+/**
+ * PEM texts. `certPem` is the chain, leaf first; `caPem` the authorities that may have signed the
+ * peer.
+ */
 export interface QuicCredentials {
   readonly certPem: string;
   readonly keyPem: string;
@@ -70,13 +73,17 @@ export interface QuicHandlers {
   onReset(connection: QuicConnection, streamId: number): void;
   /** `queuedBytes` went down to zero after `write` could not send at once. */
   onDrained(connection: QuicConnection): void;
-  /** Called exactly once for every connection, also for one that never got through its handshake. */
+  /**
+   * Called exactly once for every connection, also for one that never got through its handshake.
+   */
   onClosed(connection: QuicConnection, reason: QuicCloseReason): void;
 }
 
 /** How an endpoint treats strangers. */
 export interface QuicAcceptOptions {
-  /** Current credentials; asked anew for every accepted connection, so a reload needs no restart. */
+  /**
+   * Current credentials; asked anew for every accepted connection, so a reload needs no restart.
+   */
   readonly credentials: () => QuicCredentials;
   readonly maxConnections: number;
   readonly maxHandshakes: number;
@@ -138,6 +145,9 @@ export interface QuicEndpoint {
   connect(options: QuicConnectOptions): QuicConnection;
   /** Takes no more new connections; the open ones go on. */
   stopAccepting(): void;
-  /** Closes every connection with the code, sends what that takes, then closes the socket. Idempotent. */
+  /**
+   * Closes every connection with the code, sends what that takes, then closes the socket.
+   * Idempotent.
+   */
   close(code: number, reason: string): Promise<void>;
 }

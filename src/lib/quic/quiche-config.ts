@@ -1,6 +1,6 @@
 /**
- * One quiche configuration from our options. A fresh one is built for every connection (0.04 ms), on
- * purpose: connections that share a configuration share its session tickets, and a client that
+ * One quiche configuration from our options. A fresh one is built for every connection (0.04 ms),
+ * on purpose: connections that share a configuration share its session tickets, and a client that
  * resumes a session is not asked for its certificate again.
  */
 import { buildQuicheConfig, serverDefault } from '@matrixai/quic/config.js';
@@ -9,8 +9,8 @@ import { errorMessage, OperatingError } from '../errors.ts';
 import type { QuicCredentials, QuicTransportOptions } from './quic-endpoint.ts';
 
 /**
- * quiche keeps one path per address a peer was seen at, up to this number; with its default of two a
- * second NAT rebinding ends the connection.
+ * quiche keeps one path per address a peer was seen at, up to this number; with its default of two
+ * a second NAT rebinding ends the connection.
  */
 const ACTIVE_CONNECTION_IDS = 8;
 

@@ -1,11 +1,11 @@
 /**
- * One QUIC connection over quiche. Does no I/O of its own: the endpoint gives it datagrams and calls
- * `pump` once a turn of the event loop for every connection that something happened to; `pump` hands
- * what arrived to the handlers, writes what is queued, sends what quiche wants sent and sets the one
- * timer.
+ * One QUIC connection over quiche. Does no I/O of its own: the endpoint gives it datagrams and
+ * calls `pump` once a turn of the event loop for every connection that something happened to;
+ * `pump` hands what arrived to the handlers, writes what is queued, sends what quiche wants sent
+ * and sets the one timer.
  *
- *   handshaking ──► open ──► closing ──► closed (onClosed was called; quiche is gone; late packets are
- *        └────────────────────┘            answered with the last datagram) ──► forgotten
+ *   handshaking ──► open ──► closing ──► closed (onClosed was called; quiche is gone; late packets
+ *        └────────────────────┘            are answered with the last datagram) ──► forgotten
  *
  * The endpoint calls `pump` for closing connections as well; a closed one ignores it.
  */
@@ -59,7 +59,9 @@ export interface ConnectionStart {
 export class QuicheConnection implements QuicConnection {
   readonly id: string;
   readonly keys: readonly string[];
-  /** Whether the endpoint has this connection on its list; the endpoint sets it, `pump` clears it. */
+  /**
+   * Whether the endpoint has this connection on its list; the endpoint sets it, `pump` clears it.
+   */
   isScheduled = false;
   readonly #host: ConnectionHost;
   readonly #handlers: QuicHandlers;

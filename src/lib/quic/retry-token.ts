@@ -1,9 +1,9 @@
 /**
- * Address validation without memory (RFC 9000 section 8.1): a token that only this process could have
- * made, for this address, this retry and the next half minute. Whoever brings it back receives at the
- * address it sends from.
+ * Address validation without memory (RFC 9000 section 8.1): a token that only this process could
+ * have made, for this address, this retry and the next half minute. Whoever brings it back receives
+ * at the address it sends from.
  *
- *   expiry, Unix-like ms of the clock (6 bytes) | MAC (16 bytes) | original destination id (8..20 bytes)
+ *   expiry, ms of the clock (6 bytes) | MAC (16 bytes) | original destination id (8..20 bytes)
  *
  * The key changes now and then; the one before it stays good for as long as its tokens live.
  */
@@ -29,7 +29,9 @@ export class RetryTokens {
     this.#keyChangesAtMs = clock.monotonicMs() + KEY_LIFETIME_MS;
   }
 
-  /** `originalId` is the client's first destination id, `retryId` the one that the retry tells it. */
+  /**
+   * `originalId` is the client's first destination id, `retryId` the one that the retry tells it.
+   */
   mint(from: QuicAddress, originalId: Uint8Array, retryId: Uint8Array): Buffer {
     this.#changeKeyWhenOld();
     const token = Buffer.alloc(HEAD_BYTES + originalId.length);

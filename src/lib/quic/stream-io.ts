@@ -135,7 +135,10 @@ export class StreamWriter {
     }
   }
 
-  /** Bytes taken (with all of them `fin` is taken too), BLOCKED, or 'broken' where the peer stopped it. */
+  /**
+   * Bytes taken (with all of them `fin` is taken too), BLOCKED, or 'broken' where the peer stopped
+   * it.
+   */
   #trySend(streamId: number, bytes: Uint8Array, fin: boolean): number | 'broken' {
     try {
       return this.#quiche.streamSend(streamId, bytes, fin) ?? BLOCKED;

@@ -28,6 +28,7 @@ const PLAN_CACHE_BYTES = 192 * 1024 * 1024;
 const MAX_SEARCH_REQUESTS = 2000;
 /** A server that refuses bodies for their size is not sent smaller limits than this. */
 const MIN_CHUNK_BYTES = 16 * 1024;
+const NOTHING = new Uint8Array(0);
 
 /** Opens the writer; no request is made yet. */
 export function openInfluxWriter(settings: InfluxConfig, deps: WriterDeps): Writer {
@@ -129,8 +130,21 @@ class InfluxWriter implements Writer {
       const outcome = await this.#send(chunk, 0, chunk.lines);
       if (outcome.kind === 'failed') throw failureFault(outcome);
       if (outcome.kind !== 'written') await this.#sendRefused(chunk, outcome, call);
+    } else {
+      await this.#ask();
     }
     call.complete(chunk.completeSeq);
+  }
+
+  /**
+   * Records without samples leave nothing to write, but a canary wants to know whether writing
+   * would work: an empty request goes all the way to the bucket. That it holds no points (400) is
+   * an answer, too.
+   */
+  async #ask(): Promise<void> {
+    const { outcome } = await this.#client.write(NOTHING);
+    this.#stats.requests_total += 1;
+    if (outcome.kind === 'failed') throw failureFault(outcome);
   }
 
   async #send(chunk: LineChunk, from: number, to: number): Promise<WriteOutcome> {
