@@ -148,7 +148,7 @@ describe('a listener', () => {
     agent.send(agent.open(), 'in flight');
     await eventually('it is received', () => server.door.frames.length === 1);
     const closing = server.listener.close(10_000);
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 300));
     expect(agent.client.recorder.closed).toHaveLength(0);
     server.door.frames[0]!.answer();
     await closing;

@@ -163,8 +163,25 @@ describe('a session', () => {
     expect(await metric('frames_in_flight')).toBe(0);
   });
 
+  test('is not read while too many bytes of answers are queued', async () => {
+    const { agent, door, metric } = await connected();
+    agent.client.connection.pauseReading();
+    const streamId = agent.open();
+    const some = Buffer.concat(Array.from({ length: 500 }, () => encodeFrame(Buffer.from('x'))));
+    let sent = 0;
+    for (let isRead = true; isRead; sent += 500) {
+      agent.client.connection.write(streamId, some);
+      isRead = await happens(() => door.frames.length === sent + 500, 400);
+    }
+    expect(await metric('ack_bytes_queued')).toBeGreaterThan(256 * 1024);
+    expect(await metric('ack_bytes_queued')).toBeLessThan(300 * 1024);
+    expect(agent.client.recorder.closed).toHaveLength(0);
+    agent.client.connection.resumeReading();
+    await eventually('all are answered', () => agent.acks.length === sent);
+  });
+
   test('is not read while too many of its frames are unanswered', async () => {
-    const { agent, door } = await connected();
+    const { agent, door, listener } = await connected();
     door.holds = true;
     const streamId = agent.open();
     const frames = Array.from({ length: 200_000 }, () => encodeFrame(Buffer.from('x')));
@@ -175,6 +192,10 @@ describe('a session', () => {
     // What one read brought is still handed on: at most the read buffer.
     expect(held).toBeLessThan(1024 + 128 * 1024);
     expect(held).toBeLessThan(200_000);
+    listener.pauseReading();
+    listener.resumeReading();
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(door.frames).toHaveLength(held);
     door.holds = false;
     for (const frame of door.frames) frame.answer();
     await eventually('all are answered', () => agent.acks.length === 200_000, 40_000);
@@ -215,5 +236,12 @@ describe('a session', () => {
 
   const agentTwo = () => authorities.agent('gpu-002');
 });
+
+/** Whether it comes true within `ms`. */
+const happens = (condition: () => boolean, ms: number) =>
+  eventually('it', condition, ms).then(
+    () => true,
+    () => false,
+  );
 
 const PAD = Buffer.alloc(500);

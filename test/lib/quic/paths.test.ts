@@ -116,6 +116,22 @@ describe('paths', () => {
     proxy.close();
   });
 
+  test('the ids of a closed connection are forgotten after a while', async () => {
+    const server = await bed.server(authorities.server);
+    const proxy = await UdpProxy.open(server.endpoint.address);
+    proxy.records = true;
+    const client = await bed.client(proxy.address, await authorities.agent('gpu-001'));
+    await eventually('it connects', () => server.recorder.connected.length === 1);
+    client.connection.close(0x2000, 'bye');
+    await eventually('it is closed', () => server.recorder.closed.length === 1);
+    const late = proxy.fromClient.find((datagram) => (datagram[0]! & 0x80) === 0)!;
+    await eventually('its packets are those of a stranger', () => {
+      proxy.inject(late);
+      return server.refusals.includes('bad_packet');
+    });
+    proxy.close();
+  });
+
   test('closing an endpoint tells all its peers before the socket goes', async () => {
     const server = await bed.server(authorities.server);
     const clients = await Promise.all(

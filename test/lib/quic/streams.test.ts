@@ -174,6 +174,24 @@ describe('streams', () => {
     expect(client.recorder.lastReason).toMatchObject({ by: 'local', code: 0x2001 });
   });
 
+  test('what is written on a stream that is over is dropped', async () => {
+    const { server, client, atServer } = await connectedPair();
+    const streamId = client.connection.openStream('bidi')!;
+    client.connection.write(streamId, Buffer.from('question'), true);
+    await eventually('it arrives', () => server.recorder.stream(atServer, streamId).fin);
+    atServer.write(streamId, Buffer.from('answer'), true);
+    await eventually('so does the answer', () => {
+      return client.recorder.stream(client.connection, streamId).fin;
+    });
+    await settle();
+    atServer.write(streamId, Buffer.from('too late'));
+    client.connection.write(streamId, Buffer.from('too late'));
+    await eventually('nothing stays queued', () => {
+      return atServer.queuedBytes + client.connection.queuedBytes === 0;
+    });
+    expect(server.recorder.closed).toHaveLength(0);
+  });
+
   test('a stream that the peer resets is reported, and the others go on', async () => {
     const { server, bare } = await barePair();
     bare.quiche.streamSend(0, Buffer.from('half a fra'), false);
