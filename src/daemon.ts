@@ -16,9 +16,11 @@ import { createAdmissionMetrics } from './admission/admission-metrics.ts';
 import { BackpressureGate } from './admission/backpressure-gate.ts';
 import { cardinalityReport, RefusalLog } from './admission/cardinality-report.ts';
 import { SeriesLimiter } from './admission/series-limiter.ts';
+import { CANARY_PEER, Canary } from './canary.ts';
 import { changedSettings } from './config/changed-settings.ts';
 import { journalDir } from './config/paths.ts';
 import type { Config } from './config/schema.ts';
+import { createHealthMetrics } from './health-metrics.ts';
 import { Ingest, type IngestDeps } from './ingest.ts';
 import { createIngestMetrics } from './ingest-metrics.ts';
 import { Journal } from './journal/journal.ts';
@@ -26,6 +28,7 @@ import { createJournalMetrics } from './journal/journal-metrics.ts';
 import { createLedgerMetrics } from './journal/ledger-metrics.ts';
 import type { Clock } from './lib/clock.ts';
 import { OperatingError } from './lib/errors.ts';
+import { EventLoopWatch } from './lib/event-loop-watch.ts';
 import { Lifecycle } from './lib/lifecycle.ts';
 import type { QuicAddress } from './lib/quic/quic-endpoint.ts';
 import { repeat } from './lib/repeat.ts';
@@ -35,6 +38,7 @@ import { startHttpServer } from './observability/http-server.ts';
 import { Readiness } from './observability/readiness.ts';
 import { createRegistry } from './observability/registry.ts';
 import type { ServiceNotifier } from './observability/service-notifier.ts';
+import { startWatchdog } from './observability/watchdog.ts';
 import { addReadinessChecks } from './readiness-checks.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
 import { WriterThread } from './writers/writer-thread.ts';
@@ -103,7 +107,12 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   lifecycle.defer('listener', () => listener.close(LISTENER_CLOSE_DEADLINE_MS));
 
   const refusals = new RefusalLog(clock, logger.child({ stage: 'admission' }), series);
-  addReadinessChecks(readiness, { live, journal, writers });
+  const canary = createCanary(clock, ingest, journal, writers);
+  const eventLoop = new EventLoopWatch(clock);
+  addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
+  createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
+  lifecycle.defer('canary', () => canary.close());
+  lifecycle.defer('event loop watch', () => eventLoop.close());
   lifecycle.defer(
     'maintenance',
     repeat(clock, MAINTENANCE_INTERVAL_MS, () => {
@@ -113,7 +122,12 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
       refusals.log();
     }),
   );
-  lifecycle.defer('watchdog', startWatchdog(deps, journal));
+  lifecycle.defer(
+    'watchdog',
+    startWatchdog(deps, () => journal.probe()),
+  );
+  canary.start();
+  eventLoop.start();
   notifier.ready();
   const fields = { listenAddress, metricsAddress: http.address, version: deps.version };
   logger.info({ ...fields, writers: writers.map(({ name }) => name) }, 'ready');
@@ -275,17 +289,19 @@ function createListener(
   return new Listener(deps, config, { open: (peer) => ingest.open(peer) });
 }
 
-/** Feeds systemd's watchdog, but only while the journal commits. Returns how to stop. */
-function startWatchdog({ clock, logger, notifier }: DaemonDeps, journal: Journal): () => void {
-  if (notifier.watchdogIntervalMs === 0) return () => {};
-  return repeat(clock, notifier.watchdogIntervalMs, async () => {
-    try {
-      await journal.probe();
-      notifier.alive();
-    } catch (error) {
-      logger.error({ err: error }, 'watchdog not fed: the journal cannot commit');
-    }
-  });
+/** What readiness believes. InfluxDB proves by the cursor, Parquet by what it has read. */
+function createCanary(
+  clock: Clock,
+  ingest: Ingest,
+  journal: Journal,
+  writers: readonly WriterThread[],
+): Canary {
+  const send = ingest.openInternal(CANARY_PEER);
+  const stages = writers.map((writer) => ({
+    name: writer.name,
+    passedSeq: () => (writer.name === 'parquet' ? writer.status.readSeq : writer.status.cursor),
+  }));
+  return new Canary({ clock, send, headSeq: () => journal.headSeq }, stages);
 }
 
 /** How the daemon ends: by `stop`, or because the journal can only be mended by a new process. */

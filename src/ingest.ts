@@ -75,6 +75,15 @@ export class Ingest {
     };
   }
 
+  /**
+   * A way in for the daemon itself: the same steps for the frames of `peer`, which are not counted
+   * among the agents' batches. Never rejects.
+   */
+  openInternal(peer: PeerIdentity): (frame: Uint8Array) => Promise<BatchAck> {
+    const decoder = new BatchDecoder(this.#options.decodeLimits);
+    return (frame) => this.#decide(peer, decoder, frame);
+  }
+
   async #receive(peer: PeerIdentity, decoder: BatchDecoder, frame: Uint8Array): Promise<BatchAck> {
     const startedMs = this.#deps.clock.monotonicMs();
     const ack = await this.#decide(peer, decoder, frame);

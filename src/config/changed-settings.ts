@@ -16,6 +16,7 @@ const LIVE_SETTINGS: ReadonlySet<string> = new Set([
   'limits.node_samples_per_second',
   'observability.log_level',
   'observability.max_writer_lag_secs',
+  'observability.max_sink_failing_secs',
 ]);
 
 export interface ChangedSettings {

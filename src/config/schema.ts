@@ -239,7 +239,10 @@ const observability = z.strictObject({
     .describe('auto: pretty on a terminal, JSON otherwise.'),
   max_writer_lag_secs: seconds(1, 86_400)
     .default(120)
-    .describe('Not ready once a writer has made no progress on waiting data for this long.'),
+    .describe('Not ready once a writer is this far behind; Parquet, beyond its rotation.'),
+  max_sink_failing_secs: seconds(1, 86_400)
+    .default(6)
+    .describe('Not ready once a writer has failed, or stood still, for this long.'),
 });
 
 /** Accepts what the YAML file may say; the result has every default filled in. */

@@ -18,6 +18,8 @@ export interface WriterStatus {
   readonly lagMs: number;
   /** For how long nothing has succeeded although something waits; 0 while all is well. */
   readonly failingMs: number;
+  /** For how long the worker has said nothing, though it should every second; 0 without one. */
+  readonly silentMs: number;
   /** When something last became safe at the destination, Unix ms; 0 is never. */
   readonly lastSuccessMs: number;
   readonly lastError: string;

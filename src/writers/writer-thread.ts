@@ -17,6 +17,8 @@ import type { Logger } from 'pino';
 import { Backoff } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
+import { repeat } from '../lib/repeat.ts';
+import { SilenceWatch } from './silence-watch.ts';
 import { StatusTotals } from './status-totals.ts';
 import type { WriterName, WriterProgress, WriterTask } from './writer.ts';
 import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from './writer-messages.ts';
@@ -36,12 +38,14 @@ const BROKEN_WAIT_MS = 60_000;
 const MINUTE_MS = 60_000;
 const COMMIT_RETRY_MS = 500;
 const CLOSE_TIMEOUT_MS = 5000;
+const WATCH_INTERVAL_MS = 1000;
 
 export class WriterThread {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #options: WriterThreadOptions;
   readonly #totals = new StatusTotals();
+  readonly #silence: SilenceWatch;
   readonly #restartBackoff = new Backoff({ initialMs: 250, maxMs: 30_000 });
   #onProgress: (progress: WriterProgress) => Promise<void> = async () => {};
   #worker: Worker | undefined;
@@ -49,6 +53,8 @@ export class WriterThread {
   #state: WriterState = 'stopped';
   #lastStatus: WorkerStatus | undefined;
   #lastError = '';
+  /** Why the worker was ended from here; '' where it was not. */
+  #hang = '';
   #failingSinceMs = 0;
   #headSeq: number;
   #isHeadSent = false;
@@ -57,6 +63,7 @@ export class WriterThread {
   #restartTimes: number[] = [];
   #restarts = 0;
   #cancelRestart: () => void = () => {};
+  #stopWatching: () => void = () => {};
   #onDrained: () => void = () => {};
   readonly #closing = new AbortController();
 
@@ -67,6 +74,7 @@ export class WriterThread {
     this.#clock = deps.clock;
     this.#logger = deps.logger;
     this.#options = options;
+    this.#silence = new SilenceWatch(deps.clock);
     this.#headSeq = options.startCursor;
     this.#cursor = options.startCursor;
     deps.metrics.watch(options.name, () => this.status);
@@ -86,6 +94,7 @@ export class WriterThread {
       cursor: this.#cursor,
       lagMs: this.#ageMs(worker?.oldestUnsafeMs ?? 0),
       failingMs: this.#ageMs(this.#failingSinceMs || (worker?.failingSinceMs ?? 0)),
+      silentMs: this.#worker === undefined ? 0 : this.#silence.silentMs,
       lastSuccessMs: this.#totals.lastProgressMs,
       lastError: this.#lastError || (worker?.lastError ?? ''),
       restarts: this.#restarts,
@@ -100,6 +109,7 @@ export class WriterThread {
   start(onProgress: (progress: WriterProgress) => Promise<void>): void {
     this.#onProgress = onProgress;
     this.#spawn();
+    this.#stopWatching = repeat(this.#clock, WATCH_INTERVAL_MS, () => this.#endIfHung());
   }
 
   /** Records up to `seq` are durable. Cheap: the worker hears of it every few milliseconds. */
@@ -138,20 +148,36 @@ export class WriterThread {
     void this.#worker?.terminate();
   }
 
-  /** Ends the worker: by its own way out, or by force after a few seconds. Idempotent. */
+  /**
+   * Ends the worker: by its own way out, or by force after a few seconds. A thread that is stuck in
+   * the operating system cannot be ended; it is left behind. Idempotent.
+   */
   async close(): Promise<void> {
     if (!this.#closing.signal.aborted) {
       this.#closing.abort();
       this.#cancelRestart();
+      this.#stopWatching();
       this.#onDrained();
       this.#post({ type: 'close' });
     }
     const worker = this.#worker;
     const cancel = this.#clock.after(CLOSE_TIMEOUT_MS, () => void worker?.terminate());
-    await this.#exited;
+    const ended = new AbortController();
+    const givenUp = sleep(this.#clock, 2 * CLOSE_TIMEOUT_MS, ended.signal);
+    await Promise.race([this.#exited, givenUp]);
+    ended.abort();
     cancel();
     await this.#committing;
     this.#state = 'stopped';
+  }
+
+  /** Another worker takes over once this one has ended, from the committed cursor. */
+  #endIfHung(): void {
+    if (this.#worker === undefined || !this.#silence.takeHang()) return;
+    const silentSeconds = Math.round(this.#silence.silentMs / 1000);
+    this.#hang = `its thread said nothing for ${silentSeconds} s`;
+    this.#logger.error({ writer: this.name, silentSeconds }, 'writer hangs; ending its thread');
+    this.restart();
   }
 
   #spawn(): void {
@@ -169,9 +195,12 @@ export class WriterThread {
     });
     this.#worker = worker;
     this.#state = 'running';
+    this.#silence.heard();
+    this.#hang = '';
     const startedMs = this.#clock.monotonicMs();
     let fault = '';
     worker.on('message', (message: FromWorker) => {
+      this.#silence.heard();
       if (message.type === 'fatal') fault = message.message;
       else this.#receive(worker, message);
     });
@@ -180,7 +209,7 @@ export class WriterThread {
     });
     this.#exited = new Promise((resolve) => {
       worker.on('exit', (code) => {
-        void this.#ended(fault || `exit code ${code}`, startedMs).then(resolve);
+        void this.#ended(fault || this.#hang || `exit code ${code}`, startedMs).then(resolve);
       });
     });
     this.#post({ type: 'head', seq: this.#headSeq });
@@ -215,6 +244,7 @@ export class WriterThread {
       try {
         await this.#onProgress(progress);
         this.#cursor = progress.cursor;
+        this.#silence.progressed();
         if (this.#worker === worker) this.#post({ type: 'committed' });
         return;
       } catch (error) {

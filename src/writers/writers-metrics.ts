@@ -92,6 +92,7 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',
   indexed_series: 'Series that the warehouse writer keeps sorted.',
+  disk_free_bytes: "Free space on the warehouse's file system.",
   visible_files: 'Files of the warehouse that readers can see.',
   visible_bytes: 'Bytes of those files.',
   rows_written_total: 'Rows in files that became visible.',

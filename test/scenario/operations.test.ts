@@ -55,7 +55,7 @@ test('health, readiness and metrics answer, and promtool finds nothing wrong wit
   const daemon = await scenario.startDaemon();
   await sendRounds('gpu-001', 1);
   expect((await fetch(`${scenario.deployment.metricsUrl}/healthz`)).status).toBe(200);
-  expect(await daemon.readiness()).toMatchObject({ ready: true });
+  await daemon.waitFor('the first canary', async () => (await daemon.readiness()).ready);
   expect((await fetch(`${scenario.deployment.metricsUrl}/../../etc/passwd`)).status).toBe(404);
 
   const promtool = debianTool('promtool', 'prometheus');

@@ -28,7 +28,15 @@ test('a scrape shows the status of each writer as it is then', async () => {
   const registry = new Registry();
   const metrics = createWritersMetrics(registry);
   const status: WriterStatus = {
-    ...{ state: 'backing_off', breaker: 'open', headSeq: 9, readSeq: 5, cursor: 5, lagMs: 1500 },
+    ...{
+      state: 'backing_off',
+      breaker: 'open',
+      headSeq: 9,
+      readSeq: 5,
+      cursor: 5,
+      lagMs: 1500,
+      silentMs: 0,
+    },
     ...{ failingMs: 2500, lastSuccessMs: 12_000, lastError: 'down', restarts: 1, writes: 3 },
     ...{ failures: { timeout: 2 }, deadLetters: 4, damagedRecords: 1 },
     stats: { lines_total: 100, unknown: 1 },

@@ -45,6 +45,8 @@ const OPEN_HOURS_MAX = 48;
 /** Entries of the series index after which a seal empties it: some 200 MB at the worst. */
 const INDEX_ENTRIES_MAX = 500_000;
 const RETENTION_INTERVAL_MS = 60_000;
+/** A page of the file system. */
+const CANARY_BYTES = new Uint8Array(4096);
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
 
@@ -101,6 +103,8 @@ class ParquetWarehouseWriter implements Writer {
   #rowBytes = ROW_BYTES_GUESS;
   readonly #totals = { rows: 0, skipped: 0, files: 0, removed: 0, failures: 0 };
   #lastSealMs = 0;
+  /** As of the last canary; unknown before the first. */
+  #diskFreeBytes: number | undefined;
   #isClosed = false;
 
   constructor(settings: ParquetWriterSettings, deps: ParquetWriterDeps) {
@@ -130,7 +134,9 @@ class ParquetWarehouseWriter implements Writer {
     return this.#takenSeq + 1;
   }
 
-  write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
+  async write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
+    // A record without samples is a canary: rows may not reach the disk for an hour.
+    if (records.some(({ samples }) => samples.values.length === 0)) this.#proveStaging();
     return this.#guard(async () => {
       this.#checkNothingIsMissing(records);
       for (const record of records) {
@@ -176,7 +182,34 @@ class ParquetWarehouseWriter implements Writer {
       files_sealed_total: this.#totals.files,
       files_removed_total: this.#totals.removed,
       failures_total: this.#totals.failures,
+      ...(this.#diskFreeBytes === undefined ? {} : { disk_free_bytes: this.#diskFreeBytes }),
     };
+  }
+
+  /**
+   * Writes a file and removes it again, so that a disk which takes no files is known before rows
+   * need it. Throws what the disk says; the rows that wait stay as they are.
+   */
+  #proveStaging(): void {
+    const { fs } = this.#deps;
+    const { output_dir, collector_id } = this.#settings;
+    const probe = path.join(
+      stagingDirectory(output_dir),
+      `${collectorPrefix(collector_id)}canary.tmp`,
+    );
+    try {
+      const file = fs.openForWriting(probe);
+      try {
+        file.write(CANARY_BYTES);
+        file.sync();
+      } finally {
+        file.close();
+      }
+      fs.remove(probe);
+      this.#diskFreeBytes = fs.freeBytes(output_dir);
+    } catch (error) {
+      throw warehouseFault('write', error);
+    }
   }
 
   /** Runs `work`; on failure drops everything unfinished and throws what happened. */
