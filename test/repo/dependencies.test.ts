@@ -5,7 +5,9 @@ import {
   dependencyNames,
   loosePins,
   type PackageJson,
+  type PackageLock,
   undocumentedDependencies,
+  unlockedPlatforms,
   unusedDependencies,
 } from './rules/dependency-rules.ts';
 import { importsOf } from './rules/import-rules.ts';
@@ -50,6 +52,11 @@ describe('dependencies', () => {
     expect(lock).not.toMatch(/"resolved":/);
     expect(lock).toMatch(/"integrity":/);
   });
+
+  it('are locked for every platform, or npm ci refuses the lock', () => {
+    const lock = fs.readFileSync(packageFile('package-lock.json'), 'utf8');
+    expect(unlockedPlatforms(JSON.parse(lock) as PackageLock)).toEqual([]);
+  });
 });
 
 describe('the rules of dependencies', () => {
@@ -80,5 +87,17 @@ describe('the rules of dependencies', () => {
     expect(unusedDependencies(['a', 'b', '@c/d'], new Set(['a/sub.js', '@c/d', 'bb']))).toEqual([
       'b',
     ]);
+  });
+
+  it('notice a platform that is not locked', () => {
+    const lock = {
+      packages: {
+        'node_modules/quic': {
+          optionalDependencies: { 'quic-linux': '1.0.0', 'quic-mac': '1.0.0' },
+        },
+        'node_modules/quic-linux': {},
+      },
+    };
+    expect(unlockedPlatforms(lock)).toEqual(['quic-mac']);
   });
 });

@@ -40,3 +40,16 @@ export function unusedDependencies(
     (name) => ![...imported].some((to) => to === name || to.startsWith(`${name}/`)),
   );
 }
+
+export interface PackageLock {
+  readonly packages: Readonly<
+    Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>
+  >;
+}
+
+/** Optional dependencies, usually one per platform, that have no entry of their own in the lock. */
+export function unlockedPlatforms({ packages }: PackageLock): string[] {
+  return Object.entries(packages)
+    .flatMap(([, { optionalDependencies = {} }]) => Object.keys(optionalDependencies))
+    .filter((name) => packages[`node_modules/${name}`] === undefined);
+}
