@@ -49,6 +49,8 @@ const MAINTENANCE_INTERVAL_MS = 1000;
 const LISTENER_CLOSE_DEADLINE_MS = 5000;
 /** Parquet files are finished early once they hold back this share of the journal's budget. */
 const SEAL_SHARE_OF_JOURNAL = 0.25;
+/** A series table may stand for this much text for each byte that a batch may have. */
+const TABLE_TEXT_PER_BATCH_BYTE = 8;
 
 export interface DaemonDeps {
   readonly logger: Logger;
@@ -273,6 +275,9 @@ function createIngest(
         maxLabelsPerSeries: limits.max_labels_per_series,
         maxNameBytes: limits.max_name_bytes,
         maxLabelValueBytes: limits.max_label_value_bytes,
+        // Twice what the node could ever have admitted, and a batch on top.
+        maxSeries: 2 * limits.max_cardinality_per_node + limits.max_batch_size,
+        maxTextCharacters: TABLE_TEXT_PER_BATCH_BYTE * limits.max_batch_bytes,
       },
     },
   );

@@ -18,6 +18,8 @@ const NO_LIMITS: TableLimits = {
   maxLabelsPerSeries: Number.POSITIVE_INFINITY,
   maxNameBytes: Number.POSITIVE_INFINITY,
   maxLabelValueBytes: Number.POSITIVE_INFINITY,
+  maxSeries: Number.POSITIVE_INFINITY,
+  maxTextCharacters: Number.POSITIVE_INFINITY,
 };
 
 /**

@@ -16,6 +16,13 @@ export interface TableLimits {
   /** Of a metric name, a label key, a unit. */
   readonly maxNameBytes: number;
   readonly maxLabelValueBytes: number;
+  /** Series of one table. */
+  readonly maxSeries: number;
+  /**
+   * Characters of the names and labels of all series of a table, each written out. Series share
+   * their texts in a table, so that a megabyte of it could otherwise stand for gigabytes.
+   */
+  readonly maxTextCharacters: number;
 }
 
 export type TableResult =
@@ -78,6 +85,18 @@ function hasValue(label: Label): boolean {
   return label[1] !== '';
 }
 
+interface LabelSet {
+  readonly labels: readonly Label[];
+  /** Of its keys and values together. */
+  readonly characters: number;
+}
+
+function labelSetOf(labels: readonly Label[]): LabelSet {
+  let characters = 0;
+  for (const [key, value] of labels) characters += key.length + value.length;
+  return { labels, characters };
+}
+
 interface RawSeries {
   name: number;
   kind: number;
@@ -96,8 +115,9 @@ class TableParser {
   readonly #symbols: string[] = [];
   readonly #symbolBytes: number[] = [];
   readonly #series: Series[] = [];
+  #textCharacters = 0;
   /** Label sets by their packed references, as latin1 text. */
-  readonly #labelSets = new Map<string, readonly Label[]>();
+  readonly #labelSets = new Map<string, LabelSet>();
   /** Labels by key reference × number of symbols + value reference. */
   readonly #labels = new Map<number, Label>();
 
@@ -149,12 +169,22 @@ class TableParser {
     const raw = this.#readSeries(end);
     const name = this.#name('name', raw.name);
     if (name === '') throw new InvalidSeries(`${this.#where()} has no name`);
-    this.#series.push({
-      name,
-      labels: this.#labelSet(raw),
-      kind: kindOf(raw.kind),
-      unit: this.#name('unit', raw.unit),
-    });
+    const { labels, characters } = this.#labelSet(raw);
+    this.#checkSize(name.length + characters);
+    const unit = this.#name('unit', raw.unit);
+    this.#series.push({ name, labels, kind: kindOf(raw.kind), unit });
+  }
+
+  #checkSize(characters: number): void {
+    const { maxSeries, maxTextCharacters } = this.#limits;
+    if (this.#series.length >= maxSeries) {
+      throw new InvalidSeries(`table has more than ${maxSeries} series`);
+    }
+    this.#textCharacters += characters;
+    if (this.#textCharacters > maxTextCharacters) {
+      const found = `up to ${this.#where()} come to ${this.#textCharacters} characters`;
+      throw new InvalidSeries(`names and labels ${found}, over the limit of ${maxTextCharacters}`);
+    }
   }
 
   #readSeries(end: number): RawSeries {
@@ -221,14 +251,14 @@ class TableParser {
     reader.len = len;
   }
 
-  #labelSet(raw: RawSeries): readonly Label[] {
-    if (raw.scattered !== undefined) return this.#resolveLabels(raw.scattered);
+  #labelSet(raw: RawSeries): LabelSet {
+    if (raw.scattered !== undefined) return labelSetOf(this.#resolveLabels(raw.scattered));
     const key = this.#bytes.toString('latin1', raw.labelsStart, raw.labelsEnd);
     const known = this.#labelSets.get(key);
     if (known !== undefined) return known;
-    const labels = this.#resolveLabels(this.#references(raw));
-    this.#labelSets.set(key, labels);
-    return labels;
+    const set = labelSetOf(this.#resolveLabels(this.#references(raw)));
+    this.#labelSets.set(key, set);
+    return set;
   }
 
   #resolveLabels(references: readonly number[]): readonly Label[] {

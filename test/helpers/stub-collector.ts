@@ -59,6 +59,8 @@ const LIMITS = {
   maxLabelsPerSeries: 64,
   maxNameBytes: 1024,
   maxLabelValueBytes: 4096,
+  maxSeries: 100_000,
+  maxTextCharacters: 100_000_000,
 };
 
 export class StubCollector {

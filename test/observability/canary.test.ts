@@ -9,6 +9,8 @@ const LIMITS = {
   maxLabelsPerSeries: 4,
   maxNameBytes: 10,
   maxLabelValueBytes: 10,
+  maxSeries: 10,
+  maxTextCharacters: 1000,
 };
 
 /** A canary whose acknowledgements and writers are moved by hand. */
