@@ -2,8 +2,13 @@
  * Guessing which name was meant.
  */
 
+/** Longer than any key, with its variable's prefix, and all the mistakes one makes in it. */
+const TYPED_CHARACTERS_MAX = 100;
+
 /** The candidate that takes the fewest typing mistakes; undefined where none is close. */
 export function nearestName(typed: string, candidates: readonly string[]): string | undefined {
+  // What is this long is no slip of the pen, and comparing it would take for ever.
+  if (typed.length > TYPED_CHARACTERS_MAX) return undefined;
   let best: string | undefined;
   let bestDistance = Math.floor(typed.length / 3) + 2;
   for (const candidate of candidates) {

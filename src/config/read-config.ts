@@ -19,6 +19,12 @@ import { type Config, configSchema } from './schema.ts';
 import { brokenLaws } from './validate.ts';
 import { parseYamlSource, type YamlEntry } from './yaml-source.ts';
 
+/**
+ * A file with so many is no configuration: it is looked at no further. Finding out what each key
+ * was meant to be would take minutes.
+ */
+const PROBLEMS_MAX = 200;
+
 export interface ConfigProblem {
   /** `config.yaml:12`, or the variable, or the file where no line is to blame. */
   readonly where: string;
@@ -158,7 +164,9 @@ function isServiceLink(name: string): boolean {
 
 function readFile(draft: Draft, file: ConfigText, environment: Environment): void {
   const { root, syntaxErrors } = parseYamlSource(file.text);
-  for (const error of syntaxErrors) draft.report(`${file.name}:${error.line}`, '', error.message);
+  for (const error of syntaxErrors.slice(0, PROBLEMS_MAX)) {
+    draft.report(`${file.name}:${error.line}`, '', error.message);
+  }
   if (root.kind === 'empty' || syntaxErrors.some((error) => error.fatal)) return;
   if (root.kind !== 'map') {
     draft.report(`${file.name}:1`, '', 'the file must consist of sections with keys');
@@ -188,6 +196,7 @@ function readEntry(
   environment: Environment,
 ): void {
   const where = `${fileName}:${entry.line}`;
+  if (draft.problems.length >= PROBLEMS_MAX) return;
   const key = draft.keys.find(
     (candidate) => candidate.section === section && candidate.name === entry.key,
   );

@@ -19,4 +19,8 @@ describe('nearestName', () => {
     expect(nearestName('colour', names)).toBe(undefined);
     expect(nearestName('x', [])).toBe(undefined);
   });
+
+  it('does not guess at what is far too long', () => {
+    expect(nearestName('listen_addr'.repeat(100_000), ['listen_addr'])).toBe(undefined);
+  });
 });

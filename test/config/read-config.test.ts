@@ -119,6 +119,12 @@ observability: { metrics_port: 9999, log_level: debug }
     expect(problems('- a\n- b')).toEqual(['c.yaml:1: the file must consist of sections with keys']);
   });
 
+  it('gives up on a file with hundreds of problems', () => {
+    const lines = Array.from({ length: 5000 }, (_, line) => `  listen_adr_${line}: 1`);
+    const result = readConfig({ name: 'c.yaml', text: `server:\n${lines.join('\n')}` }, {});
+    expect(!result.ok && result.problems.length).toBe(200);
+  });
+
   it('reports broken YAML with its line', () => {
     expect(problems('server:\n  listen_addr: "unclosed\n')[0]).toMatch(/^c\.yaml:\d+: Missing/);
     expect(problems('a: *nowhere\n')[0]).toMatch(/^c\.yaml:1: /);
