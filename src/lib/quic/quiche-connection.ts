@@ -17,7 +17,7 @@ import { type StreamReader, type StreamSink, StreamWriter } from './stream-io.ts
 
 /** Datagrams sent for one connection in one turn, so that a wide congestion window yields too. */
 const SEND_DATAGRAMS_MAX = 512;
-/** How long a close may wait for the congestion window before it is given up. */
+/** How long a close waits for room in the congestion window, and then for a probe timeout. */
 const CLOSE_WAIT_MS = 1000;
 /** How long a closed connection answers late packets, at most. */
 const LINGER_MAX_MS = 3000;
@@ -73,6 +73,8 @@ export class QuicheConnection implements QuicConnection {
   #isConnected = false;
   #isPaused = false;
   #localClose: LocalClose | undefined;
+  /** The close waits for room in the congestion window. */
+  #isCloseWaiting = false;
   /** When the handshake, later the close, must be through. */
   #deadlineMs: number;
   #remote: QuicAddress;
@@ -137,12 +139,8 @@ export class QuicheConnection implements QuicConnection {
   }
 
   ping(): void {
-    if (this.#isClosing) return;
-    try {
-      this.#quiche?.sendAckEliciting();
-    } catch {
-      // A connection that is over needs no keeping alive; `pump` reports its end.
-    }
+    if (this.#quiche === undefined || this.#isClosing) return;
+    this.#askForAck(this.#quiche);
     this.#host.schedule(this);
   }
 
@@ -188,6 +186,7 @@ export class QuicheConnection implements QuicConnection {
     this.isScheduled = false;
     if (this.#writer.flush()) this.#handlers.onDrained(this);
     const hasMoreToSend = this.#send(quiche);
+    if (this.#isCloseWaiting && this.#hasRoom(quiche)) this.#closeNow(quiche);
     if (this.#mayHaveMoved) this.#followPeer(quiche);
     if (quiche.isDraining() || quiche.isClosed()) {
       this.#finish(quiche);
@@ -246,13 +245,42 @@ export class QuicheConnection implements QuicConnection {
     this.#send(quiche);
     this.#localClose = localClose;
     this.#deadlineMs = this.#host.clock.monotonicMs() + CLOSE_WAIT_MS;
-    const { isApplication, code, reason } = localClose;
+    this.#isCloseWaiting = this.#writer.queuedBytes > 0;
+    this.#writer.clear();
+    if (!this.#isCloseWaiting) this.#closeNow(quiche);
+    this.#host.schedule(this);
+  }
+
+  /**
+   * Whether one more packet fits into the congestion window. A closing quiche takes no more
+   * acknowledgements, so a close that does not fit would not fit until a probe timeout.
+   */
+  #hasRoom(quiche: Connection): boolean {
+    this.#askForAck(quiche);
+    const datagram = trySend(quiche, this.#host.sendBuffer);
+    if (datagram === null) return quiche.isDraining() || quiche.isClosed();
+    this.#host.sendCopy(this.#host.sendBuffer.subarray(0, datagram[0]), datagram[1].to);
+    return true;
+  }
+
+  /** The next packet will be one that the peer acknowledges. */
+  #askForAck(quiche: Connection): void {
+    try {
+      quiche.sendAckEliciting();
+    } catch {
+      // No path is left to ask on; `pump` reports the end.
+    }
+  }
+
+  #closeNow(quiche: Connection): void {
+    this.#isCloseWaiting = false;
+    const { isApplication, code, reason } = this.#localClose!;
     try {
       quiche.close(isApplication, code, Buffer.from(reason));
     } catch {
       // It was over already; `pump` reports how.
     }
-    this.#host.schedule(this);
+    this.#send(quiche);
   }
 
   #finish(quiche: Connection): void {
@@ -310,6 +338,12 @@ export class QuicheConnection implements QuicConnection {
   }
 
   #deadlinePassed(quiche: Connection): void {
+    if (this.#isCloseWaiting) {
+      this.#deadlineMs += CLOSE_WAIT_MS;
+      this.#closeNow(quiche);
+      this.#host.schedule(this);
+      return;
+    }
     if (this.#localClose !== undefined) {
       this.#finish(quiche);
       return;

@@ -42,7 +42,7 @@ import { RetryTokens } from './retry-token.ts';
 import { StreamReader } from './stream-io.ts';
 
 /** How long closing waits for the closes of all connections to be on their way. */
-const CLOSE_WAIT_MS = 1500;
+const CLOSE_WAIT_MS = 2500;
 
 /** Binds the socket; rejects with OperatingError CANNOT_BIND. */
 export async function openQuicEndpoint(
