@@ -8,6 +8,7 @@ COPY src ./src
 COPY harness ./harness
 COPY demo ./demo
 COPY bench ./bench
+COPY torture ./torture
 COPY proto ./proto
 RUN npm run build && npm prune --omit=dev
 

@@ -33,9 +33,8 @@ export class DaemonProcess {
   readonly #child: ChildProcess;
   #exit: Exit | undefined;
 
-  private constructor(deployment: Deployment, env: NodeJS.ProcessEnv) {
+  private constructor(deployment: Deployment, env: NodeJS.ProcessEnv, program: string) {
     this.deployment = deployment;
-    const program = packageFile('dist/src/main.js');
     this.#child = spawn(process.execPath, [program, deployment.configPath], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
@@ -51,9 +50,18 @@ export class DaemonProcess {
     });
   }
 
+  /** Starts the daemon and returns at once. `program` is the main.js of another build. */
+  static launch(
+    deployment: Deployment,
+    options: { readonly env?: NodeJS.ProcessEnv; readonly program?: string } = {},
+  ): DaemonProcess {
+    const env = { PATH: '/usr/bin:/bin', ...options.env };
+    return new DaemonProcess(deployment, env, options.program ?? packageFile('dist/src/main.js'));
+  }
+
   /** Starts the daemon and waits until it is ready; throws with its last log lines otherwise. */
   static async start(deployment: Deployment, env: NodeJS.ProcessEnv = {}): Promise<DaemonProcess> {
-    const daemon = new DaemonProcess(deployment, { PATH: '/usr/bin:/bin', ...env });
+    const daemon = DaemonProcess.launch(deployment, { env });
     await daemon.waitFor(
       'the daemon to be ready',
       () => daemon.hasLogged('ready'),

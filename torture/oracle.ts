@@ -1,0 +1,122 @@
+/**
+ * The judge: compares what the collector promised with what its two destinations hold and what its
+ * books say, after everything has come to rest. Knows nothing of the faults.
+ */
+
+import type { Obligations } from './obligations.ts';
+import { checkSink, type SinkFindings } from './sink-check.ts';
+import type { SinkStore } from './sink-store.ts';
+import { type BatchFlaw, checkWarehouse, type WarehouseFindings } from './warehouse-check.ts';
+
+/** The ledger as the daemon showed it before its last stop. */
+export interface Books {
+  readonly received: number;
+  readonly accepted: number;
+  readonly duplicate: number;
+  readonly rejected: number;
+  /** received − accepted − duplicate − rejected. */
+  readonly admission: number;
+  /** By writer: accepted − written − dead-lettered − pending. */
+  readonly unaccounted: readonly number[];
+  readonly deadLettered: number;
+}
+
+export interface Evidence {
+  readonly baseMs: number;
+  readonly obligations: Obligations;
+  readonly outputDir: string;
+  readonly deadLetterDir: string;
+  /** Undefined where no InfluxDB side was configured. */
+  readonly sink: SinkStore | undefined;
+  readonly books: Books | undefined;
+}
+
+export interface Verdict {
+  /** One sentence for each thing that is wrong; empty where all is well. */
+  readonly findings: readonly string[];
+  readonly warehouse: WarehouseFindings;
+  readonly sink: SinkFindings | undefined;
+  /** The batch to tell the story of. */
+  readonly firstFlaw: BatchFlaw | undefined;
+}
+
+export async function judge(evidence: Evidence): Promise<Verdict> {
+  const { baseMs, obligations, outputDir, deadLetterDir } = evidence;
+  const warehouse = await checkWarehouse(outputDir, baseMs, obligations);
+  const sink = evidence.sink && checkSink(evidence.sink, deadLetterDir, baseMs, obligations);
+  const findings = [
+    ...answerFindings(obligations),
+    ...warehouseFindings(warehouse),
+    ...(sink === undefined ? [] : sinkFindings(sink)),
+    ...(evidence.books === undefined ? [] : bookFindings(evidence.books, warehouse, sink)),
+  ];
+  const lost = sink?.firstLost;
+  const firstFlaw =
+    warehouse.flaws[0] ??
+    (lost && {
+      ...lost,
+      what: 'lost' as const,
+      samples: 1,
+      ackedMs: obligations.get(lost.node, lost.round)?.ackedMs,
+    });
+  return { findings, warehouse, sink, firstFlaw };
+}
+
+function answerFindings({ wrongAnswers, wrongAnswerCount }: Obligations): string[] {
+  const [first] = wrongAnswers;
+  if (first === undefined) return [];
+  return [
+    `${wrongAnswerCount} wrong answers, first: node ${first.node} round ${first.round} ${first.what}`,
+  ];
+}
+
+function warehouseFindings(warehouse: WarehouseFindings): string[] {
+  const inPart = warehouse.flaws.filter(({ what }) => what === 'in part').length;
+  return [
+    ...complaint(warehouse.lostSamples, 'acknowledged samples are not in the warehouse'),
+    ...complaint(warehouse.doubledSamples, 'samples are more than once in the warehouse'),
+    ...complaint(warehouse.unknownRows, `rows were never sent: ${warehouse.firstUnknown}`),
+    ...complaint(warehouse.unreadable.length, `visible files are bad: ${warehouse.unreadable[0]}`),
+    ...complaint(inPart, 'unacknowledged batches are in the warehouse in part'),
+  ];
+}
+
+function sinkFindings(sink: SinkFindings): string[] {
+  return [
+    ...complaint(sink.lostSamples, 'acknowledged samples are neither in InfluxDB nor dead letters'),
+    ...complaint(sink.unknown, `samples in InfluxDB were never sent: ${sink.firstUnknown}`),
+  ];
+}
+
+function bookFindings(
+  books: Books,
+  warehouse: WarehouseFindings,
+  sink: SinkFindings | undefined,
+): string[] {
+  const findings: string[] = [];
+  if (books.admission !== 0) {
+    findings.push(`received − accepted − duplicate − rejected is ${books.admission}, not 0`);
+  }
+  if (books.unaccounted.some((samples) => samples !== 0)) {
+    findings.push(`accepted − written − dead-lettered − pending is ${books.unaccounted}, not 0`);
+  }
+  if (books.accepted !== warehouse.rows) {
+    findings.push(
+      `the ledger accepted ${books.accepted}, the warehouse has ${warehouse.rows} rows`,
+    );
+  }
+  if (sink !== undefined) {
+    const { onlyDeadLetters, deadLetterSamples } = sink;
+    if (books.deadLettered < onlyDeadLetters || books.deadLettered > deadLetterSamples) {
+      findings.push(
+        `the ledger has ${books.deadLettered} dead letters; files hold ${deadLetterSamples}, ` +
+          `of which InfluxDB lacks ${onlyDeadLetters}`,
+      );
+    }
+  }
+  return findings;
+}
+
+function complaint(count: number, what: string): string[] {
+  return count === 0 ? [] : [`${count} ${what}`];
+}

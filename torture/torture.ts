@@ -1,0 +1,144 @@
+/**
+ * A run of torture: the real daemon in a process of its own, agents that note what they were
+ * promised, faults drawn from a seed, and afterwards a judge.
+ *
+ *     set up ─► warm up ─► faults, lanes beside each other ─► heal ─► come to rest ─► judge
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
+import { type Clock, sleep, systemClock } from '../src/lib/clock.ts';
+import { errorMessage } from '../src/lib/errors.ts';
+import { packageFile } from '../src/lib/package-root.ts';
+import { buildWorld } from './build-world.ts';
+import type { Build } from './daemon-supervisor.ts';
+import { FaultBook } from './fault-book.ts';
+import { processPlan } from './fault-plan.ts';
+import { injectProcessFault } from './faults/process-faults.ts';
+import { runLane } from './lane.ts';
+import type { TortureOptions } from './options.ts';
+import { judge, type Verdict } from './oracle.ts';
+import { comeToRest, type Rest, residentBytes } from './rest.ts';
+import type { TortureWorld } from './torture-world.ts';
+
+export interface TortureResult {
+  /** Empty where all promises were kept. */
+  readonly findings: readonly string[];
+  readonly verdict: Verdict;
+  readonly rest: Rest;
+  readonly book: FaultBook;
+  readonly world: TortureWorld;
+  /** Where everything lies; removed unless it failed or was to be kept. */
+  readonly dir: string;
+  readonly seconds: number;
+}
+
+/** The build that this checkout has made. */
+export function ownBuild(): Build {
+  return {
+    program: packageFile('dist/src/main.js'),
+    preload: packageFile('dist/torture/preload/fault-points.js'),
+  };
+}
+
+const WARM_UP_ACKS = 100;
+const WARM_UP_DEADLINE_MS = 60_000;
+
+export async function runTorture(
+  options: TortureOptions,
+  print: (text: string) => void,
+  build: Build = ownBuild(),
+  clock: Clock = systemClock,
+): Promise<TortureResult> {
+  const startedMs = clock.monotonicMs();
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-torture-'));
+  const book = new FaultBook();
+  const world = await buildWorld(options, { dir, book, build, clock, print });
+  let keep = true;
+  try {
+    const warmBytes = await warmUp(world);
+    await injectFaults(world, options);
+    const rest = await comeToRest(world, warmBytes);
+    const verdict = await judge({
+      baseMs: world.baseMs,
+      obligations: world.obligations,
+      outputDir: world.outputDir,
+      deadLetterDir: world.deadLetterDir,
+      sink: world.sink?.store,
+      books: rest.books,
+    });
+    const findings = [...world.complaints, ...verdict.findings];
+    attribute(world, verdict);
+    keep = options.keep || findings.length > 0;
+    const seconds = (clock.monotonicMs() - startedMs) / 1000;
+    return { findings, verdict, rest, book, world, dir, seconds };
+  } finally {
+    await world.close();
+    if (!keep) fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Until everybody has been answered; returns the daemon's memory then. */
+async function warmUp(world: TortureWorld): Promise<number> {
+  const { supervisor, clock } = world;
+  supervisor.start();
+  await Promise.all(world.agents.map((agent) => agent.start()));
+  world.spoolAgent?.start();
+  const giveUpAtMs = clock.monotonicMs() + WARM_UP_DEADLINE_MS;
+  while (supervisor.acks < WARM_UP_ACKS) {
+    if (clock.monotonicMs() > giveUpAtMs) throw new Error('the agents were never answered');
+    await sleep(clock, 20);
+  }
+  await sleep(clock, 1500);
+  return residentBytes(supervisor.daemon?.pid);
+}
+
+async function injectFaults(world: TortureWorld, options: TortureOptions): Promise<void> {
+  const { clock } = world;
+  const over = new AbortController();
+  const { seed, families, seconds } = options;
+  const lanes = [
+    runLane(world, processPlan(seed, families), injectProcessFault, over.signal, {
+      limit: options.kills,
+      onLimit: () => over.abort(),
+    }),
+  ];
+  void sleep(clock, seconds * 1000, over.signal).then(() => over.abort());
+  try {
+    await Promise.all(lanes);
+  } catch (error) {
+    world.complaints.push(`the harness failed: ${errorMessage(error)}`);
+  } finally {
+    over.abort();
+    await Promise.allSettled(lanes);
+  }
+}
+
+/** Who is to blame for what: the fault that came last before it was acknowledged. */
+function attribute(world: TortureWorld, { warehouse }: Verdict): void {
+  const { book, obligations } = world;
+  const names = book.faults;
+  let at = 0;
+  let name = 'no fault yet';
+  const acked = [...obligations.batches.values()]
+    .filter(({ ackedMs }) => ackedMs !== undefined)
+    .sort((a, b) => a.ackedMs! - b.ackedMs!);
+  for (const batch of acked) {
+    while (at < names.length && names[at]!.atMs <= batch.ackedMs!) {
+      name = names[at]!.name;
+      at += 1;
+    }
+    book.row(name).ackedSamples += batch.stray ? 20 : 24;
+  }
+  for (const flaw of warehouse.flaws) {
+    const row = book.row(book.lastBefore(flaw.ackedMs ?? 0));
+    if (flaw.what === 'lost') row.lost += flaw.samples;
+    if (flaw.what === 'doubled') row.doubled += flaw.samples;
+  }
+}
+
+/** Random numbers of a run, by purpose. */
+export function randomFor(seed: number, purpose: string): SeededRandom {
+  return new SeededRandom(`${seed}/${purpose}`);
+}
