@@ -12,7 +12,8 @@
  * "Last seen" is thus up to a minute behind, and a series may lose its slot that much early; it
  * then takes a new one with its next sample, if there is one.
  *
- * Memory: 27 to 53 bytes a series (series-slots.ts) and 9 bytes a series of each table in use.
+ * Memory: 27 to 53 bytes a series (series-slots.ts), 9 bytes a series of each table in use, and
+ * some 900 bytes for the table itself, which therefore counts as a hundred series more.
  */
 import type { Clock } from '../lib/clock.ts';
 import type { Series, SeriesTable } from '../telemetry.ts';
@@ -66,6 +67,8 @@ interface CachedTable extends ResolvedTable {
 
 const LOOK_AGAIN_MS = 60_000;
 const RETRY_REFUSED_MS = 5_000;
+/** What a cached table costs beside its series, in series. */
+const SERIES_PER_TABLE = 100;
 /** Cached tables may hold this many series, on top of twice the series that may exist. */
 const CACHED_SERIES_FLOOR = 100_000;
 const ENTRIES_PER_SWEEP = 100_000;
@@ -153,7 +156,7 @@ export class SeriesLimiter {
     let cached = this.#tables.get(key);
     if (cached === undefined) {
       cached = createCachedTable(nodeId, table);
-      this.#cachedSeries += table.series.length;
+      this.#cachedSeries += SERIES_PER_TABLE + table.series.length;
       this.#lookUp(cached, table.series, nowMs);
     } else {
       this.#tables.delete(key);
@@ -291,7 +294,7 @@ export class SeriesLimiter {
       if (first === undefined) return;
       const [key, table] = first;
       this.#tables.delete(key);
-      this.#cachedSeries -= table.hashes.length;
+      this.#cachedSeries -= SERIES_PER_TABLE + table.hashes.length;
       this.#refusedNow -= table.refused;
     }
   }

@@ -219,6 +219,12 @@ describe('SeriesLimiter', () => {
     expect(limiter.refusedNow).toBeLessThan(101_000);
   });
 
+  it('remembers a bounded number of tables, however small they are', () => {
+    const { limiter, admitted } = limiterWith({ max_cardinality: 1, max_cardinality_per_node: 1 });
+    for (let round = 0; round < 2000; round += 1) admitted('n', tableOf(`only-${round}`));
+    expect(limiter.cachedTables).toBeLessThan(1000);
+  });
+
   it('does not free slots early or late when the wall clock jumps back', () => {
     const { limiter, admitted, clock } = limiterWith();
     admitted('n', tableOf('a'));
