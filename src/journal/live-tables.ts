@@ -9,6 +9,8 @@
 const RETENTION_MS = 10 * 60 * 1000;
 /** Unneeded tables beyond this many bytes go at once, oldest first. */
 const MAX_IDLE_BYTES = 64 * 1024 * 1024;
+/** So do unneeded tables beyond this many: the smallest costs some 300 bytes of memory here. */
+const MAX_IDLE_TABLES = 50_000;
 
 interface LiveTable {
   readonly bytes: number;
@@ -47,7 +49,8 @@ export class LiveTables {
     let bytes = this.#bytes;
     for (const [id, table] of this.#tables) {
       if (ids.length === limit || table.lastSeq > tailSeq) break;
-      if (nowMs - table.lastUsedMs < RETENTION_MS && bytes <= MAX_IDLE_BYTES) break;
+      const isRoomy = bytes <= MAX_IDLE_BYTES && this.count - ids.length <= MAX_IDLE_TABLES;
+      if (isRoomy && nowMs - table.lastUsedMs < RETENTION_MS) break;
       ids.push(id);
       bytes -= table.bytes;
     }

@@ -26,4 +26,11 @@ describe('live tables', () => {
     expect(tables.unneeded(1, 0, 10)).toEqual(['a']);
     expect(tables.unneeded(0, 0, 10)).toEqual([]);
   });
+
+  test('give way at once when the unneeded ones are many, however small they are', () => {
+    const tables = new LiveTables();
+    for (let seq = 1; seq <= 50_003; seq += 1) tables.use(`table ${seq}`, 40, seq, 0);
+    expect(tables.unneeded(50_003, 0, 10)).toEqual(['table 1', 'table 2', 'table 3']);
+    expect(tables.unneeded(2, 0, 10)).toEqual(['table 1', 'table 2']);
+  });
 });
