@@ -11,8 +11,8 @@ export const TEST_LIMITS: DecodeLimits = {
   maxLabelsPerSeries: 4,
   maxNameBytes: 64,
   maxLabelValueBytes: 64,
-  maxSeries: 20_000,
-  maxTextCharacters: 1_000_000,
+  maxSeries: 10_000_000,
+  maxTextCharacters: 100_000_000,
 };
 
 export interface WireRow {
