@@ -55,6 +55,11 @@ export function createListenerMetrics(registry: Registry): ListenerMetrics {
   const valid = gauge(registry, 'tls_credentials_valid', VALID_HELP);
   const expiry = gauge(registry, 'tls_certificate_expiry_timestamp_seconds', EXPIRY_HELP);
   let isFirstLoad = true;
+  let read: () => ListenerSnapshot = () => NOT_STARTED;
+  const snapshot = () => read();
+  registerGauges(registry, snapshot);
+  registerTotals(registry, snapshot);
+  registerFrames(registry, snapshot);
   return {
     connectionAccepted: () => accepted.inc(),
     connectionClosed: (by, reason) => closed.inc({ by, reason }),
@@ -70,13 +75,37 @@ export function createListenerMetrics(registry: Registry): ListenerMetrics {
       valid.set(0);
       reloadFailures.inc();
     },
-    observe(snapshot) {
-      registerGauges(registry, snapshot);
-      registerTotals(registry, snapshot);
-      registerFrames(registry, snapshot);
+    observe(source) {
+      read = source;
     },
   };
 }
+
+const NOT_STARTED: ListenerSnapshot = {
+  connections: 0,
+  handshakes: 0,
+  streams: 0,
+  framesInFlight: 0,
+  unfinishedFrameBytes: 0,
+  ackBytesQueued: 0,
+  isPaused: false,
+  traffic: {
+    framesBidi: 0,
+    framesUni: 0,
+    streamBytes: 0,
+    acksSent: 0,
+    streamResets: 0,
+    readingPauses: 0,
+  },
+  quic: {
+    datagramsReceived: 0,
+    bytesReceived: 0,
+    datagramsSent: 0,
+    bytesSent: 0,
+    socketErrors: 0,
+    retriesSent: 0,
+  },
+};
 
 const ACCEPTED_HELP = 'Connections whose handshake completed and whose certificate was verified.';
 const CLOSED_HELP =
