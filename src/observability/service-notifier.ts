@@ -26,14 +26,16 @@ export interface ServiceEnvironment {
   readonly watchdogUsec: number;
 }
 
+/** A notifier for this environment; `program` speaks to systemd for us. */
 export function createServiceNotifier(
   environment: ServiceEnvironment,
   logger: Logger,
+  program = 'systemd-notify',
 ): ServiceNotifier {
   const notify = (...messages: string[]) => {
     if (environment.notifySocket === undefined) return;
     const env = { NOTIFY_SOCKET: environment.notifySocket, PATH: '/usr/bin:/bin' };
-    execFile('systemd-notify', messages, { env, timeout: NOTIFY_TIMEOUT_MS }, (error) => {
+    execFile(program, messages, { env, timeout: NOTIFY_TIMEOUT_MS }, (error) => {
       if (error !== null) logger.warn({ err: error }, 'cannot notify systemd');
     });
   };
