@@ -239,11 +239,11 @@ export class WriterLoop {
       this.#fail(toFault(error));
       return;
     }
-    if (this.#failingSinceMs > 0) {
-      this.#deps.log('info', 'writing again', { failures: this.#retry.failures });
-    }
+    const { failures } = this.#retry;
     this.#retry.succeeded();
     this.#isBackingOff = false;
+    if (this.#deps.writer.owes?.() === true) return;
+    if (this.#failingSinceMs > 0) this.#deps.log('info', 'writing again', { failures });
     this.#failingSinceMs = 0;
     this.#lastError = '';
   }

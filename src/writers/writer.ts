@@ -54,6 +54,11 @@ export interface Writer {
    * calls.
    */
   readFrom?(): number;
+  /**
+   * Whether a failure cost the writer something that it has not made up for: until then it counts as
+   * failing, however well it takes records. Absent: never.
+   */
+  owes?(): boolean;
   /** Called about once a second, never during another call, for work that depends on time. */
   tick(): Promise<WriterProgress | undefined>;
   /** Makes everything taken so far safe, for a stop. */

@@ -13,6 +13,7 @@ export class ScriptedWriter implements Writer {
   /** Keeps records back until `flush`, as the Parquet writer does. */
   holdsBack = false;
   readFrom?: () => number;
+  owes?: () => boolean;
   ticks = 0;
   flushes = 0;
   #taken = 0;

@@ -298,3 +298,27 @@ test('closing ends the loop while it waits', async () => {
   await settle();
   await eventually('no call after the close', () => writer.calls.length === 1);
 });
+
+test('a writer that owes something counts as failing however well it takes records', async () => {
+  const { writer, loop, append, advance, settle } = setUp();
+  let owes = false;
+  writer.owes = () => owes;
+  writer.holdsBack = true;
+  append(1);
+  await settle();
+  writer.beforeWrite = () => {
+    owes = true;
+    throw fault('local');
+  };
+  append(1);
+  await advance(1000);
+  writer.beforeWrite = () => {};
+  await advance(2000);
+  append(1);
+  await advance(2000);
+  expect(loop.status()).toMatchObject({ state: 'running', lastError: 'cannot write: local' });
+  expect(loop.status().failingSinceMs).toBeGreaterThan(0);
+  owes = false;
+  await advance(2000);
+  expect(loop.status()).toMatchObject({ failingSinceMs: 0, lastError: '' });
+});

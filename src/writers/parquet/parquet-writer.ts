@@ -23,8 +23,10 @@ import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.t
 import { filesToRemove, removeWarehouseFile, totalBytes } from './retention.ts';
 import { rotationDueMs } from './rotation.ts';
 import { RowBuffer } from './row-buffer.ts';
+import { SealDebt } from './seal-debt.ts';
 import { SeriesIndex } from './series-index.ts';
 import { StagedFile } from './staged-file.ts';
+import { probeStaging } from './staging-probe.ts';
 import {
   collectorPrefix,
   directoryChain,
@@ -45,8 +47,6 @@ const OPEN_HOURS_MAX = 48;
 /** Entries of the series index after which a seal empties it: some 200 MB at the worst. */
 const INDEX_ENTRIES_MAX = 500_000;
 const RETENTION_INTERVAL_MS = 60_000;
-/** A page of the file system. */
-const CANARY_BYTES = new Uint8Array(4096);
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
 
@@ -97,6 +97,8 @@ class ParquetWarehouseWriter implements Writer {
   #files: CatalogEntry[] = [];
   /** A failure dropped what was taken: look at the visible files before going on. */
   #mustRecover = true;
+  readonly #debt: SealDebt;
+  #isSealing = false;
   /** The first record lost by a failure, until the loop has asked where to read from. */
   #lostSeq: number | undefined;
   #nextRetentionMs = 0;
@@ -111,6 +113,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#settings = settings;
     this.#deps = deps;
     this.#createdBy = createdBy(settings.encoder);
+    this.#debt = new SealDebt(deps.clock);
     this.#cursor = deps.startCursor;
     this.#reportedCursor = deps.startCursor;
     this.#takenSeq = deps.startCursor;
@@ -132,6 +135,10 @@ class ParquetWarehouseWriter implements Writer {
   readFrom(): number {
     this.#lostSeq = undefined;
     return this.#takenSeq + 1;
+  }
+
+  owes(): boolean {
+    return this.#debt.isOwed;
   }
 
   async write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
@@ -186,26 +193,12 @@ class ParquetWarehouseWriter implements Writer {
     };
   }
 
-  /**
-   * Writes a file and removes it again, so that a disk which takes no files is known before rows
-   * need it. Throws what the disk says; the rows that wait stay as they are.
-   */
+  /** Throws where the disk takes no files; the rows that wait stay as they are. */
   #proveStaging(): void {
     const { fs } = this.#deps;
     const { output_dir, collector_id } = this.#settings;
-    const probe = path.join(
-      stagingDirectory(output_dir),
-      `${collectorPrefix(collector_id)}canary.tmp`,
-    );
     try {
-      const file = fs.openForWriting(probe);
-      try {
-        file.write(CANARY_BYTES);
-        file.sync();
-      } finally {
-        file.close();
-      }
-      fs.remove(probe);
+      probeStaging(fs, output_dir, collector_id);
       this.#diskFreeBytes = fs.freeBytes(output_dir);
     } catch (error) {
       throw warehouseFault('write', error);
@@ -215,6 +208,7 @@ class ParquetWarehouseWriter implements Writer {
   /** Runs `work`; on failure drops everything unfinished and throws what happened. */
   async #guard(work: () => Promise<void>): Promise<WriterProgress | undefined> {
     assert(!this.#isClosed, 'the warehouse writer was used after its close');
+    this.#isSealing = false;
     try {
       if (this.#mustRecover) this.recover();
       await work();
@@ -223,6 +217,7 @@ class ParquetWarehouseWriter implements Writer {
         throw error;
       this.#lostSeq = this.#firstTakenSeq ?? this.#lostSeq;
       this.#totals.failures++;
+      if (this.#isSealing) this.#debt.owe(this.#takenSeq);
       this.#drop();
       throw warehouseFault('write', error);
     }
@@ -351,15 +346,20 @@ class ParquetWarehouseWriter implements Writer {
     return false;
   }
 
-  /** By wall time, and by the time that passed where the wall clock was set back. */
+  /**
+   * By wall time, and by the time that passed where the wall clock was set back. A seal that failed
+   * is tried again before the next rotation, but not with a part of its records.
+   */
   #isDue(): boolean {
     if (this.#firstTakenSeq === undefined) return false;
     const { clock } = this.#deps;
+    if (this.#debt.isOwed) return this.#debt.isDue(this.#takenSeq);
     return clock.nowMs() >= this.#dueMs || clock.monotonicMs() >= this.#dueMonotonicMs;
   }
 
   async #seal(): Promise<void> {
     if (this.#firstTakenSeq === undefined) return;
+    this.#isSealing = true;
     const range = { firstSeq: this.#cursor + 1, lastSeq: this.#takenSeq };
     const finished: { hourMs: number; staged: StagedFile }[] = [];
     for (const hourMs of [...this.#hours.keys()].sort((a, b) => a - b)) {
@@ -372,6 +372,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#hours.clear();
     this.#files = [...this.#files, ...files].sort((a, b) => a.hourMs - b.hourMs);
     this.#countSeal(finished.map(({ staged }) => staged));
+    this.#isSealing = false;
     this.#advance();
   }
 
@@ -432,6 +433,7 @@ class ParquetWarehouseWriter implements Writer {
   /** Everything taken is visible and durable, or had no rows to write. */
   #advance(): void {
     this.#cursor = this.#takenSeq;
+    this.#debt.settle(this.#cursor);
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
     this.#covered.forgetUpTo(this.#cursor);

@@ -271,3 +271,23 @@ test('a record without samples is passed, and one with unspeakable values is a d
   expect(deps.letters).toMatchObject([{ seq: 2, samples: 1, line: '' }]);
   await writer.close();
 });
+
+test('records without samples ask the server whether it would take any', async () => {
+  const { server, book, writer } = await setUp();
+  const empty = book.add('_collector', [], []);
+  expect(await writer.write([empty])).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  expect(server.requests.map(({ url, lines }) => [url.pathname, lines])).toEqual([
+    ['/api/v2/write', []],
+  ]);
+  server.answer = () => ({ status: 400, body: '{"message":"writing requires points"}' });
+  expect(await writer.write([empty])).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  server.answer = () => ({ status: 401, body: '{"message":"unauthorized access"}' });
+  expect(await faultOf(writer.write([empty]))).toMatchObject({ reason: 'operator', status: 401 });
+  server.answer = () => 'reset';
+  expect(await faultOf(writer.write([empty]))).toMatchObject({ reason: 'network' });
+  server.answer = () => ({ status: 204 });
+  book.add('n', [gauge('a')], [[0, 1000, 1]]);
+  const asked = server.requests.length;
+  expect(await writer.write(book.records)).toMatchObject({ cursor: 2 });
+  expect(server.requests.length).toBe(asked + 1);
+});
