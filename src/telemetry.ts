@@ -107,6 +107,20 @@ export interface Hello {
   readonly maxBatchSamples: number;
 }
 
+/** A series that holds a slot of the cardinality limit, as the journal remembers it. */
+export interface StoredSeries {
+  /** 53 bits, an integer. */
+  readonly hash: number;
+  readonly nodeId: string;
+  /** Unix ms. */
+  readonly lastSeenMs: number;
+}
+
+/** A change of that membership. */
+export type SeriesChange =
+  | { readonly kind: 'put'; readonly series: StoredSeries }
+  | { readonly kind: 'remove'; readonly hash: number };
+
 /** Who is at the other end of a connection, as proven by its certificate. Never empty. */
 export interface PeerIdentity {
   /** DNS SANs, then SPIFFE node ids, in certificate order; the CN only where there is no SAN. */

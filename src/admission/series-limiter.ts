@@ -16,24 +16,11 @@
  * some 900 bytes for the table itself, which therefore counts as a hundred series more.
  */
 import type { Clock } from '../lib/clock.ts';
-import type { Series, SeriesTable } from '../telemetry.ts';
+import type { Series, SeriesChange, SeriesTable, StoredSeries } from '../telemetry.ts';
 import { NodeCounts } from './node-counts.ts';
 import { seriesHash } from './series-identity.ts';
 import { SeriesSlots } from './series-slots.ts';
 import { type Offender, TopOffenders } from './top-offenders.ts';
-
-/** A series that holds a slot, as it is persisted. */
-export interface StoredSeries {
-  /** 53 bits, an integer. */
-  readonly hash: number;
-  readonly nodeId: string;
-  /** Unix ms. */
-  readonly lastSeenMs: number;
-}
-
-export type SeriesChange =
-  | { readonly kind: 'put'; readonly series: StoredSeries }
-  | { readonly kind: 'remove'; readonly hash: number };
 
 /** The limits as the configuration names them. */
 export interface SeriesLimits {

@@ -26,6 +26,7 @@ import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { promiseParts } from '../lib/promise-parts.ts';
 import { repeat } from '../lib/repeat.ts';
+import type { SeriesChange, StoredSeries } from '../telemetry.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
@@ -36,12 +37,7 @@ import { type OpenedJournal, openCore } from './journal-opening.ts';
 import type { Ledger } from './ledger.ts';
 import type { Now, ProducerState } from './producers.ts';
 import { encodeRecord, type JournalEntry } from './record.ts';
-import {
-  readStoredSeries,
-  type SeriesChange,
-  SeriesChanges,
-  type StoredSeries,
-} from './stored-series.ts';
+import { readStoredSeries, SeriesChanges } from './stored-series.ts';
 import {
   type JournalCore,
   type PlannedTransaction,

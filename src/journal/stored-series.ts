@@ -2,20 +2,8 @@
  * The membership list of the cardinality limiter, as the journal keeps it. The limiter decides;
  * this only remembers, and a second or so late: a crash may cost the last changes, never a sample.
  */
+import type { SeriesChange, StoredSeries } from '../telemetry.ts';
 import type { Table, WriteList } from './environment.ts';
-
-/** A series that holds a slot. */
-export interface StoredSeries {
-  /** 53 bits, an integer. */
-  readonly hash: number;
-  readonly nodeId: string;
-  /** Unix ms. */
-  readonly lastSeenMs: number;
-}
-
-export type SeriesChange =
-  | { readonly kind: 'put'; readonly series: StoredSeries }
-  | { readonly kind: 'remove'; readonly hash: number };
 
 /** Changes that wait for a transaction; a later change of a series replaces an earlier one. */
 export class SeriesChanges {

@@ -2,6 +2,7 @@
  * What goes into one transaction and what it changes in memory afterwards: one plan for records,
  * one for everything else. A plan changes nothing until its `fold`, which runs after the commit.
  */
+import type { SeriesChange } from '../telemetry.ts';
 import type { QueuedAppend } from './append-queue.ts';
 import { type Cursor, type CursorMove, type Cursors, moveCursor } from './cursors.ts';
 import { diskBytes } from './disk-budget.ts';
@@ -11,7 +12,7 @@ import type { Ledger } from './ledger.ts';
 import type { LiveTables } from './live-tables.ts';
 import type { Now, ProducerPlan, Producers } from './producers.ts';
 import { type Position, sealRecord } from './record.ts';
-import { type SeriesChange, writeSeriesChanges } from './stored-series.ts';
+import { writeSeriesChanges } from './stored-series.ts';
 
 /** Records that one transaction removes at most, so that appends never wait long. */
 export const MAX_TRIM_RECORDS = 512;

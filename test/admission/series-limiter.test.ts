@@ -1,13 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { seriesHash } from '../../src/admission/series-identity.ts';
-import {
-  type SeriesChange,
-  SeriesLimiter,
-  type SeriesLimits,
-  type StoredSeries,
-} from '../../src/admission/series-limiter.ts';
+import { SeriesLimiter, type SeriesLimits } from '../../src/admission/series-limiter.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { SeriesTable } from '../../src/telemetry.ts';
+import type { SeriesChange, SeriesTable, StoredSeries } from '../../src/telemetry.ts';
 import { FakeClock } from '../helpers/fake-clock.ts';
 import { seededRandom } from '../helpers/seeded-random.ts';
 
