@@ -140,6 +140,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
     ...ending(lifecycle, deps, journal),
     async reload() {
       listener.reloadCredentials();
+      listener.reloadDenylist();
       const changed = changedSettings(live.config, await deps.reloadConfig());
       live.config = changed.config;
       admission.reconfigure(live.config.limits, live.config.security.delegates);

@@ -85,6 +85,12 @@ const security = z.strictObject({
     .string()
     .default('/etc/horizon/certs/ca.pem')
     .describe('Authorities that may have signed agent certificates, PEM, one or more.'),
+  denylist_path: z
+    .string()
+    .default('')
+    .describe(
+      'Certificates turned away: a serial number (hex) or SHA-256 fingerprint a line. Empty: none.',
+    ),
   delegates: z
     .array(z.string().min(1))
     .max(1000)

@@ -20,6 +20,8 @@ export const CLOSE_CODES = {
   certificate_expired: 0x1005,
   /** A stream ended inside a frame, or too many frames were begun and not finished. */
   misuse: 0x1006,
+  /** security.denylist_path names the certificate. */
+  certificate_denied: 0x1007,
 } as const;
 
 export type CloseWord = keyof typeof CLOSE_CODES;

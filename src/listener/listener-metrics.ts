@@ -39,6 +39,8 @@ export interface ListenerMetrics {
   refused(why: QuicRefusal): void;
   credentialsLoaded(certificate: CertificateFacts): void;
   credentialReloadFailed(): void;
+  denylistLoaded(entries: number): void;
+  denylistReloadFailed(): void;
   /** Where the numbers come from that are read at scrape time. */
   observe(snapshot: () => ListenerSnapshot): void;
 }
@@ -54,6 +56,10 @@ export function createListenerMetrics(registry: Registry): ListenerMetrics {
   const reloadFailures = counter(registry, 'tls_reload_failures_total', RELOAD_FAILURES_HELP);
   const valid = gauge(registry, 'tls_credentials_valid', VALID_HELP);
   const expiry = gauge(registry, 'tls_certificate_expiry_timestamp_seconds', EXPIRY_HELP);
+  const denied = gauge(registry, 'denylist_entries', DENIED_HELP);
+  const denylistValid = gauge(registry, 'denylist_valid', DENYLIST_VALID_HELP);
+  const denylistFailures = counter(registry, 'denylist_reload_failures_total', DENYLIST_HELP);
+  denylistValid.set(1);
   let isFirstLoad = true;
   let read: () => ListenerSnapshot = () => NOT_STARTED;
   const snapshot = () => read();
@@ -74,6 +80,14 @@ export function createListenerMetrics(registry: Registry): ListenerMetrics {
     credentialReloadFailed() {
       valid.set(0);
       reloadFailures.inc();
+    },
+    denylistLoaded(entries) {
+      denied.set(entries);
+      denylistValid.set(1);
+    },
+    denylistReloadFailed() {
+      denylistValid.set(0);
+      denylistFailures.inc();
     },
     observe(source) {
       read = source;
@@ -119,6 +133,10 @@ const RELOAD_FAILURES_HELP =
 const VALID_HELP =
   'Whether the TLS files were usable when last read; 0 means that older credentials are in use.';
 const EXPIRY_HELP = 'When the certificate in use expires, as a Unix time in seconds.';
+const DENIED_HELP = 'Certificates that security.denylist_path turns away.';
+const DENYLIST_VALID_HELP =
+  'Whether the denylist was usable when last read; 0 means that an older one is in use.';
+const DENYLIST_HELP = 'Times that a changed denylist was unusable and the one in use was kept.';
 
 type Read = (snapshot: ListenerSnapshot) => number;
 

@@ -21,6 +21,7 @@ import { checkCredentials, openQuicEndpoint } from '../lib/quic/quiche-endpoint.
 import { repeat } from '../lib/repeat.ts';
 import { ALPN_PROTOCOL, type PeerIdentity } from '../telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
+import { Denylist } from './denylist.ts';
 import { FailureLog } from './failure-log.ts';
 import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
 import { readPeerIdentity } from './peer-identity.ts';
@@ -59,6 +60,7 @@ export class Listener {
   readonly #connectionsByNode = new Map<string, number>();
   readonly #totals = emptyTotals();
   #credentials: TlsCredentials | undefined;
+  #denylist: Denylist | undefined;
   #endpoint: QuicEndpoint | undefined;
   #stopChecks: () => void = () => {};
   #isPaused = false;
@@ -76,10 +78,12 @@ export class Listener {
     assert(this.#endpoint === undefined, 'a listener is started once');
     const { clock, metrics } = this.#deps;
     const credentials = this.#loadCredentials();
+    this.#denylist = this.#loadDenylist();
     const endpoint = await this.#openEndpoint(credentials);
     this.#credentials = credentials;
     this.#endpoint = endpoint;
     credentials.watch();
+    this.#denylist.watch();
     this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
     metrics.observe(() => this.#snapshot(endpoint));
     return endpoint.address;
@@ -105,6 +109,12 @@ export class Listener {
     return this.#credentials.reload();
   }
 
+  /** Reads the denylist again; a bad one keeps the one in use. True where it could be used. */
+  reloadDenylist(): boolean {
+    assert(this.#denylist !== undefined, 'the listener is started before a reload');
+    return this.#denylist.reload();
+  }
+
   /** Takes no more connections; the open ones go on. */
   stopAccepting(): void {
     this.#endpoint?.stopAccepting();
@@ -125,6 +135,7 @@ export class Listener {
     this.stopAccepting();
     this.pauseReading();
     this.#credentials?.close();
+    this.#denylist?.close();
     this.#stopChecks();
     while (this.#hasUnanswered() && clock.monotonicMs() < endMs) await sleep(clock, CLOSE_POLL_MS);
     if (this.#sessions.size > 0) {
@@ -157,6 +168,22 @@ export class Listener {
     const tryOut = (credentials: QuicCredentials) =>
       checkCredentials(transportOf(this.#config.server), credentials);
     return new TlsCredentials(this.#config.security, clock, observer, tryOut);
+  }
+
+  #loadDenylist(): Denylist {
+    const { logger, metrics, clock } = this.#deps;
+    const { denylist_path: file } = this.#config.security;
+    return new Denylist(file, clock, {
+      onLoaded: (entries) => {
+        metrics.denylistLoaded(entries);
+        logger.info({ file, entries }, 'denylist loaded');
+        this.#closeDenied();
+      },
+      onReloadFailed(error: OperatingError) {
+        metrics.denylistReloadFailed();
+        logger.error({ err: error }, 'denylist not reloaded; the old one stays in use');
+      },
+    });
   }
 
   #openEndpoint(credentials: TlsCredentials): Promise<QuicEndpoint> {
@@ -201,6 +228,10 @@ export class Listener {
     }
     const { identity } = result;
     const [nodeId] = identity.nodeIds;
+    if (this.#denylist?.has(identity)) {
+      this.#deny(connection, 'certificate_denied', 'certificate denied');
+      return;
+    }
     const sameNode = this.#connectionsByNode.get(nodeId) ?? 0;
     if (sameNode >= this.#config.server.max_connections_per_node) {
       const limit = `server.max_connections_per_node is ${sameNode}`;
@@ -278,6 +309,14 @@ export class Listener {
   #checkSessions(): void {
     const nowMs = this.#deps.clock.nowMs();
     for (const session of this.#sessions.values()) session.check(nowMs);
+  }
+
+  /** Over a copy, because a session that is closed leaves the map. */
+  #closeDenied(): void {
+    for (const session of [...this.#sessions.values()]) {
+      if (!this.#denylist?.has(session.peer)) continue;
+      session.close('certificate_denied', 'certificate denied');
+    }
   }
 
   #snapshot(endpoint: QuicEndpoint): ListenerSnapshot {

@@ -14,6 +14,7 @@ import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import type { QuicCredentials } from '../lib/quic/quic-endpoint.ts';
 import { repeat } from '../lib/repeat.ts';
+import { fileVersion } from './file-version.ts';
 
 const WATCH_INTERVAL_MS = 1000;
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
@@ -198,9 +199,4 @@ function asOperatingError(error: unknown): OperatingError {
 /** Changes whenever one of the files is replaced, rewritten or removed. */
 function fileVersions(paths: TlsPaths): string {
   return [paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path].map(fileVersion).join(' ');
-}
-
-function fileVersion(path: string): string {
-  const stat = fs.statSync(path, { throwIfNoEntry: false, bigint: true });
-  return stat === undefined ? 'absent' : `${stat.dev}:${stat.ino}:${stat.mtimeNs}:${stat.size}`;
 }

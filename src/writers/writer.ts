@@ -55,8 +55,8 @@ export interface Writer {
    */
   readFrom?(): number;
   /**
-   * Whether a failure cost the writer something that it has not made up for: until then it counts as
-   * failing, however well it takes records. Absent: never.
+   * Whether a failure cost the writer something that it has not made up for: until then it counts
+   * as failing, however well it takes records. Absent: never.
    */
   owes?(): boolean;
   /** Called about once a second, never during another call, for work that depends on time. */

@@ -103,6 +103,18 @@ describe('check-config', () => {
 });
 
 describe('check-config: certificates', () => {
+  it('reads the denylist and names a line that cannot be used', async () => {
+    const files = { tls_cert_path: 'server.pem', tls_key_path: 'key.pem', tls_ca_path: 'ca.pem' };
+    const cwd = workplace({ security: { ...files, denylist_path: 'denied.txt' } });
+    fs.writeFileSync(path.join(cwd, 'denied.txt'), 'AB:CD\ngpu-001 # by name\n');
+    const { code, troubles } = await check(cwd);
+    expect(code).toBe(4);
+    expect(troubles).toMatchObject([{ key: 'security.denylist_path', status: 'error' }]);
+    expect(troubles[0]?.message).toContain('line 2 is "gpu-001"');
+    fs.writeFileSync(path.join(cwd, 'denied.txt'), 'AB:CD\n');
+    expect((await check(cwd)).code).toBe(0);
+  });
+
   it('misses files, exit code 4', async () => {
     const cwd = workplace();
     fs.rmSync(path.join(cwd, 'server.pem'));

@@ -83,6 +83,13 @@ export interface TestListener {
 
 export type ServerSettings = Partial<Config['server']>;
 
+export interface ListenerSettings {
+  readonly server?: ServerSettings;
+  readonly security?: Partial<Config['security']>;
+  readonly limits?: Partial<Config['limits']>;
+  readonly clock?: Clock;
+}
+
 export class ListenerBed {
   readonly quic = new QuicTestBed();
   readonly #listeners: Listener[] = [];
@@ -90,12 +97,12 @@ export class ListenerBed {
 
   async listener(
     credentials: QuicCredentials,
-    settings: { server?: ServerSettings; limits?: Partial<Config['limits']>; clock?: Clock } = {},
+    settings: ListenerSettings = {},
   ): Promise<TestListener> {
     const files = this.credentialFiles(credentials);
     const config = configSchema.parse({
       server: { listen_addr: '127.0.0.1:0', ...settings.server },
-      security: files.paths,
+      security: { ...files.paths, ...settings.security },
       limits: settings.limits ?? {},
     });
     const registry = new Registry();

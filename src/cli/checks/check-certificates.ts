@@ -6,6 +6,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import type { SecurityConfig } from '../../config/schema.ts';
 import { errorMessage } from '../../lib/errors.ts';
+import { readDenylist } from '../../listener/denylist.ts';
 import { type Check, CheckList } from './check.ts';
 
 const DAY_MS = 86_400_000;
@@ -34,6 +35,7 @@ export function checkCertificates(security: SecurityConfig, nowMs: number): Chec
   }
   if (privateKey !== undefined) checkKeyMode(list, security.tls_key_path);
   checkAuthorities(list, authorities, security.tls_ca_path, nowMs);
+  checkDenylist(list, security.denylist_path);
   return list.entries;
 }
 
@@ -181,4 +183,16 @@ function checkAuthorities(
   if (list.entries.length > before) return;
   const count = authorities.length === 1 ? '1 authority' : `${authorities.length} authorities`;
   list.ok(CA_KEY, `${path}: ${count}`);
+}
+
+function checkDenylist(list: CheckList, path: string): void {
+  if (path === '') return;
+  const key = 'security.denylist_path';
+  try {
+    const { size } = readDenylist(path);
+    list.ok(key, `${path}: ${size === 1 ? '1 certificate' : `${size} certificates`} denied`);
+  } catch (error) {
+    const hint = 'a line holds one serial number in hex or one SHA-256 fingerprint; # is a comment';
+    list.fail(key, errorMessage(error), hint);
+  }
 }

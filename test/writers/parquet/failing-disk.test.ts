@@ -1,4 +1,6 @@
-/** A warehouse that cannot be written says so until it can, and tries again before the next hour. */
+/**
+ * A warehouse that cannot be written says so until it can, and tries again before the next hour.
+ */
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, expect, test } from 'vitest';
