@@ -9,6 +9,8 @@ COPY harness ./harness
 COPY demo ./demo
 COPY bench ./bench
 COPY torture ./torture
+COPY fuzz ./fuzz
+COPY flood ./flood
 COPY proto ./proto
 RUN npm run build && npm prune --omit=dev
 
