@@ -17,8 +17,13 @@ export class MetricsPage {
    * without the `telemetry_collector_` prefix.
    */
   sum(name: string, labels: Readonly<Record<string, string>> = {}): number {
+    return this.sumOf(PREFIX + name, labels);
+  }
+
+  /** The same for any name, for example those of the process. */
+  sumOf(name: string, labels: Readonly<Record<string, string>> = {}): number {
     return this.#samples
-      .filter((sample) => sample.name === PREFIX + name)
+      .filter((sample) => sample.name === name)
       .filter((sample) =>
         Object.entries(labels).every(([key, value]) => sample.labels[key] === value),
       )

@@ -10,6 +10,7 @@ import { systemClock } from '../lib/clock.ts';
 import { assert, errorMessage } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { repeat } from '../lib/repeat.ts';
+import { nameThread } from '../lib/thread-name.ts';
 import { DeadLetterFile } from './dead-letter.ts';
 import { ProgressReporter } from './progress-reporter.ts';
 import { RecordFeed } from './record-feed.ts';
@@ -22,6 +23,7 @@ const STATUS_INTERVAL_MS = 1000;
 
 async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
   const { task, journalDir, deadLetterDir, startCursor } = setup;
+  nameThread(`writer-${task.name}`);
   const post = (message: FromWorker) => port.postMessage(message);
   const log: WriterLog = (level, message, fields = {}) =>
     post({ type: 'log', level, message, fields });
