@@ -50,7 +50,8 @@ export function isBlankText(text: string): boolean {
   return BLANK_TEXTS.has(trimmed.toLowerCase()) || DCGM_STRING_BLANK.test(trimmed);
 }
 
-const DECIMAL = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$/;
+/** No two parts can take the same digit: a long row of them would otherwise be tried in all cuts. */
+const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 const INTEGER = /^\+?\d{10,40}$/;
 const INFINITE = /^[+-]?inf(?:inity)?$/i;
 
