@@ -9,6 +9,7 @@ import { errorCode, errorMessage, OperatingError } from '../lib/errors.ts';
 import { EXIT_CODES, exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { programVersion } from './program-version.ts';
+import { addDeadLetter, addJournal, addWarehouse } from './repair-commands.ts';
 
 const NAME = 'telemetry-collector';
 
@@ -54,6 +55,8 @@ export function createProgram(host: Host, report: Report): Command {
   addCheckConfig(program, host, report);
   addCerts(program, host, report);
   addJournal(program, host, report);
+  addDeadLetter(program, host, report);
+  addWarehouse(program, host, report);
   // After the commands, which would inherit it: only the root tells a mistyped command itself.
   return program.allowExcessArguments();
 }
@@ -117,20 +120,6 @@ function addCerts(program: Command, host: Host, report: Report): void {
     .action(async (options: CertsOptions) => {
       const { makeCertificates } = await import('./make-certificates.ts');
       await makeCertificates(options, host.out);
-      report(exitCode('ok'));
-    });
-}
-
-function addJournal(program: Command, host: Host, report: Report): void {
-  const journal = program.command('journal').description('look at the durable log');
-  journal
-    .command('inspect')
-    .description('say what a journal holds; the daemon may be running')
-    .argument('[config.yaml]', 'configuration file; without it, the defaults')
-    .option('--json', 'print JSON')
-    .action(async (configPath: string | undefined, options: { json?: boolean }) => {
-      const { inspectJournalCommand } = await import('./inspect-journal.ts');
-      await inspectJournalCommand(configPath, options, host);
       report(exitCode('ok'));
     });
 }

@@ -95,6 +95,12 @@ export class ProducerWindow {
     return copy;
   }
 
+  /** Why this cannot be a window that `add` made; undefined where it can. */
+  get flaw(): string | undefined {
+    if (!Number.isSafeInteger(this.#floor) || this.#floor < 0) return `floor ${this.#floor}`;
+    return this.#bit(this.#floor + 1) ? `floor ${this.#floor} was not raised` : undefined;
+  }
+
   /** Writes WINDOW_BYTES into `target` at `offset`. */
   encodeInto(target: Uint8Array, offset: number): void {
     const view = new DataView(target.buffer, target.byteOffset + offset, WINDOW_BYTES);

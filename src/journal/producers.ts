@@ -229,7 +229,7 @@ interface Touched {
 }
 
 /** Node ids are keys as they are, unless LMDB could not take them. */
-function keyOf(nodeId: string, epoch: number): ProducerKey {
+export function keyOf(nodeId: string, epoch: number): ProducerKey {
   if (Buffer.byteLength(nodeId) <= MAX_NODE_ID_KEY_BYTES) return [nodeId, epoch];
   return [`sha256:${createHash('sha256').update(nodeId).digest('hex')}`, epoch];
 }
@@ -244,7 +244,8 @@ function encodeProducer({ nodeId, epoch, window }: Touched, lastSeenMs: number):
   return bytes;
 }
 
-function decodeProducer(value: Uint8Array) {
+/** Reads a row of the table `producers`; throws a RangeError where it is too short. */
+export function decodeProducer(value: Uint8Array) {
   const bytes = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   return {
     epoch: bytes.readDoubleLE(0),

@@ -24,6 +24,15 @@ export const systemClock: Clock = {
   },
 };
 
+/** For commands: they have nothing else to stay alive for while they wait. */
+export const commandClock: Clock = {
+  ...systemClock,
+  after(delayMs, callback) {
+    const timer = setTimeout(callback, delayMs);
+    return () => clearTimeout(timer);
+  },
+};
+
 /**
  * Resolves after `delayMs`, or at once when `signal` aborts; an abort is a quiet exit, not an
  * error.

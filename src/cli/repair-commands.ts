@@ -1,0 +1,89 @@
+/**
+ * The commands that look into what the daemon keeps, and mend it: journal, dead letters, warehouse.
+ */
+import { type Command, Option } from 'commander';
+import type { ReplayOptions } from './dead-letters.ts';
+import { exitCode } from './exit-codes.ts';
+import type { ExportOptions } from './export-journal.ts';
+import type { Host } from './host.ts';
+import type { BackfillCommandOptions } from './warehouse-commands.ts';
+
+type Report = (code: number) => void;
+type JsonOption = { readonly json?: boolean };
+
+/** `journal inspect`, `journal verify` and `journal export`. */
+export function addJournal(program: Command, host: Host, report: Report): void {
+  const journal = program.command('journal').description('look at the durable log');
+  configured(journal, 'inspect', 'say what a journal holds; the daemon may be running')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: JsonOption) => {
+      const { inspectJournalCommand } = await import('./inspect-journal.ts');
+      await inspectJournalCommand(configPath, options, host);
+      report(exitCode('ok'));
+    });
+  configured(journal, 'verify', 'check every record and all that refers to it; may run beside')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: JsonOption) => {
+      const { verifyJournalCommand } = await import('./verify-journal.ts');
+      report(await verifyJournalCommand(configPath, options, host));
+    });
+  configured(journal, 'export', 'print records as JSON lines; the daemon may be running')
+    .option('--from <seq or time>', 'the first record, or a time of reception')
+    .option('--to <seq or time>', 'the last record, or a time of reception')
+    .option('--node <id>', 'only records of this node')
+    .action(async (configPath: string | undefined, options: ExportOptions) => {
+      const { exportJournalCommand } = await import('./export-journal.ts');
+      report(await exportJournalCommand(configPath, options, host));
+    });
+}
+
+/** `dead-letter list` and `dead-letter replay`. */
+export function addDeadLetter(program: Command, host: Host, report: Report): void {
+  const deadLetter = program.command('dead-letter').description('look at what sinks refused');
+  configured(deadLetter, 'list', 'count dead letters by reason; the daemon may be running')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: JsonOption) => {
+      const { listDeadLettersCommand } = await import('./dead-letters.ts');
+      listDeadLettersCommand(configPath, options, host);
+      report(exitCode('ok'));
+    });
+  configured(deadLetter, 'replay', 'send them to InfluxDB again and keep what it refuses again')
+    .option('--dry-run', 'say what would be sent, and send nothing')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: ReplayOptions) => {
+      const { replayDeadLettersCommand } = await import('./dead-letters.ts');
+      report(await replayDeadLettersCommand(configPath, options, host));
+    });
+}
+
+/** `warehouse verify` and `warehouse backfill`. */
+export function addWarehouse(program: Command, host: Host, report: Report): void {
+  const warehouse = program.command('warehouse').description('look at the Parquet files');
+  configured(warehouse, 'verify', 'read every file to its last row; the daemon may be running')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: JsonOption) => {
+      const { verifyWarehouseCommand } = await import('./warehouse-commands.ts');
+      report(await verifyWarehouseCommand(configPath, options, host));
+    });
+  configured(warehouse, 'backfill', 'write rows to InfluxDB as its writer would have')
+    .addOption(
+      new Option('--to <sink>', 'where to; only influxdb')
+        .choices(['influxdb'])
+        .makeOptionMandatory(),
+    )
+    .requiredOption('--start <time>', 'first moment, such as 2025-07-18T20:00:00Z')
+    .requiredOption('--end <time>', 'the moment after the last')
+    .option('--json', 'print JSON')
+    .action(async (configPath: string | undefined, options: BackfillCommandOptions) => {
+      const { backfillCommand } = await import('./warehouse-commands.ts');
+      report(await backfillCommand(configPath, options, host));
+    });
+}
+
+/** A subcommand that takes the configuration file. */
+function configured(parent: Command, name: string, description: string): Command {
+  return parent
+    .command(name)
+    .description(description)
+    .argument('[config.yaml]', 'configuration file; without it, the defaults');
+}
