@@ -20,6 +20,24 @@ export interface EndedDaemon {
   readonly exit: Exit;
   /** The fault that ended it; undefined where it ended by itself. */
   readonly fault: string | undefined;
+  readonly wasReady: boolean;
+}
+
+/**
+ * A reason why the daemon may end: at any time, or only before it is ready, as with a disk that is
+ * full when it starts.
+ */
+export interface Blame {
+  readonly fault: string;
+  readonly scope: 'any' | 'start';
+}
+
+interface Order {
+  readonly id: number;
+  readonly point: string;
+  readonly nth: number;
+  readonly action: string;
+  readonly delayUs: number;
 }
 
 export interface SupervisorEvents {
@@ -43,8 +61,10 @@ export class DaemonSupervisor {
   #starts = 0;
   #isHeld = true;
   #awaitsAck = false;
-  /** What is to blame for the next end. */
-  #blame: string | undefined;
+  /** What may be to blame for an end. */
+  readonly #blames = new Set<Blame>();
+  readonly #orders = new Map<number, Order>();
+  #nextOrder = 1;
   #lastFault = 'start';
   #loop: Promise<void> = Promise.resolve();
   #acks = 0;
@@ -61,7 +81,7 @@ export class DaemonSupervisor {
     this.#logDir = path.join(deployment.dir, 'logs');
     this.#controlPath = path.join(deployment.dir, 'fault-point.json');
     fs.mkdirSync(this.#logDir, { recursive: true });
-    this.disarm();
+    this.#writeOrders();
   }
 
   get logDir(): string {
@@ -100,18 +120,31 @@ export class DaemonSupervisor {
     return this.#acks;
   }
 
-  /** Until then, ends of the daemon are the fault's doing. */
-  blame(fault: string | undefined): void {
-    this.#blame = fault;
+  /** Until the returned function is called, ends of the daemon are the fault's doing. */
+  blame(fault: string, scope: Blame['scope'] = 'any'): () => void {
+    const blame = { fault, scope };
+    this.#blames.add(blame);
+    return () => void this.#blames.delete(blame);
   }
 
-  /** Has the daemon do `action` at the `nth` occurrence of `point` from now on. */
-  arm(point: string, nth: number, action: string, delayUs = 0): void {
-    this.#writeControl({ id: this.#clock.monotonicMs(), point, nth, action, delayUs });
+  /** Whether a fault of the process or of a disk is under way. */
+  get isTroubled(): boolean {
+    return this.#blames.size > 0;
   }
 
-  disarm(): void {
-    this.#writeControl({});
+  /**
+   * Has the daemon do `action` at the `nth` occurrence of `point` from now on. Returns how to take
+   * that back.
+   */
+  arm(point: string, nth: number, action: string, delayUs = 0): () => void {
+    const id = this.#nextOrder;
+    this.#nextOrder += 1;
+    this.#orders.set(id, { id, point, nth, action, delayUs });
+    this.#writeOrders();
+    return () => {
+      this.#orders.delete(id);
+      this.#writeOrders();
+    };
   }
 
   signal(signal: NodeJS.Signals): void {
@@ -191,11 +224,18 @@ export class DaemonSupervisor {
     this.#daemon = daemon;
     const exit = await daemon.exited;
     this.#daemon = undefined;
-    const fault = this.#blame;
+    const wasReady = daemon.hasLogged('ready');
+    const fault = this.#culprit(wasReady);
     this.#lastFault = fault ?? 'ended by itself';
     this.#keepLog(daemon);
-    this.#events.ended({ atMs: this.#clock.nowMs(), exit, fault });
+    this.#events.ended({ atMs: this.#clock.nowMs(), exit, fault, wasReady });
     return exit;
+  }
+
+  /** What ends the process comes before what only may. */
+  #culprit(wasReady: boolean): string | undefined {
+    const blames = [...this.#blames].filter(({ scope }) => scope === 'any' || !wasReady);
+    return (blames.find(({ scope }) => scope === 'any') ?? blames[0])?.fault;
   }
 
   #keepLog(daemon: DaemonProcess): void {
@@ -204,8 +244,8 @@ export class DaemonSupervisor {
     fs.writeFileSync(path.join(this.#logDir, name), lines.join(''));
   }
 
-  #writeControl(content: Readonly<Record<string, unknown>>): void {
-    fs.writeFileSync(`${this.#controlPath}.new`, JSON.stringify(content));
+  #writeOrders(): void {
+    fs.writeFileSync(`${this.#controlPath}.new`, JSON.stringify([...this.#orders.values()]));
     fs.renameSync(`${this.#controlPath}.new`, this.#controlPath);
   }
 

@@ -22,6 +22,7 @@ const MOUNT_OPTIONS = 'loop,commit=300';
 export class Disks {
   readonly journal: Disk;
   readonly warehouse: Disk;
+  #busy: Promise<unknown> = Promise.resolve();
 
   private constructor(journal: Disk, warehouse: Disk) {
     this.journal = journal;
@@ -48,6 +49,13 @@ export class Disks {
   /** Whether the directory is one of a disk. */
   get all(): readonly Disk[] {
     return [this.journal, this.warehouse];
+  }
+
+  /** Faults of disks one after another. */
+  exclusive<Result>(work: () => Promise<Result>): Promise<Result> {
+    const done = this.#busy.then(work);
+    this.#busy = done.catch(() => {});
+    return done;
   }
 
   freeBytes({ dir }: Disk): number {
@@ -85,6 +93,8 @@ export class Disks {
       execFileSync('umount', [disk.dir], { stdio: 'pipe' });
       fs.renameSync(`${disk.image}.cut`, disk.image);
       attach(disk);
+      // Its removal may not have been synced, and it is none of the daemon's files.
+      this.empty(disk);
     }
   }
 

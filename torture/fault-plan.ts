@@ -2,11 +2,20 @@
  * Which faults come, and when: drawn from the seed alone, lane by lane, so that a seed names the same
  * faults on every machine, whatever happens in between.
  */
+
 import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
+import { SINK_MODES } from './sink-server.ts';
 
 /** Faults of different families run beside each other, those of one family one after another. */
 export const FAMILIES = ['kill', 'signal', 'power', 'sink', 'disk', 'network', 'agent'] as const;
 export type Family = (typeof FAMILIES)[number];
+
+/** Which faults may come. */
+export interface FaultChoice {
+  readonly families: ReadonlySet<Family>;
+  /** Only those whose name holds this. */
+  readonly only: string;
+}
 
 export interface PlannedFault {
   readonly family: Family;
@@ -39,11 +48,14 @@ export class FaultPlan {
   constructor(
     seed: number,
     lane: string,
+    choice: FaultChoice,
     kinds: readonly FaultKind[],
     gapMs: readonly [number, number],
   ) {
     this.#random = new SeededRandom(`${seed}/${lane}`);
-    this.#kinds = kinds;
+    this.#kinds = kinds.filter(
+      ({ family, name }) => choice.families.has(family) && name.includes(choice.only),
+    );
     this.#gapMs = gapMs;
   }
 
@@ -110,11 +122,85 @@ const KINDS: readonly FaultKind[] = [
   { family: 'power', name: 'power cut', weight: 6, lengthMs: [0, 600] },
 ];
 
-/** The faults that end the process. Dead letters are written only where a sink refuses lines. */
-export function processPlan(seed: number, families: ReadonlySet<Family>): FaultPlan {
-  const hasSink = families.has('sink');
-  const kinds = KINDS.filter(({ family }) => families.has(family)).filter(
-    ({ name }) => hasSink || name !== 'kill: mid dead-letter write',
+/**
+ * The faults that end the process. Dead letters are written only where a sink refuses lines, and
+ * only disks of our own can lose power.
+ */
+export function processPlan(seed: number, choice: FaultChoice, hasDisks: boolean): FaultPlan {
+  const hasSink = choice.families.has('sink');
+  const kinds = KINDS.filter(
+    ({ name, family }) =>
+      (hasSink || name !== 'kill: mid dead-letter write') && (hasDisks || family !== 'power'),
   );
-  return new FaultPlan(seed, 'process', kinds, [50, 900]);
+  return new FaultPlan(seed, 'process', choice, kinds, [50, 900]);
+}
+
+const SINK_WEIGHTS: Readonly<Partial<Record<string, number>>> = { refuses_lines: 3, partial: 3 };
+
+/** One for each way in which the InfluxDB side misbehaves. */
+export function sinkPlan(seed: number, choice: FaultChoice): FaultPlan {
+  const kinds = SINK_MODES.map((mode) => ({
+    family: 'sink' as const,
+    name: `sink: ${mode}`,
+    weight: SINK_WEIGHTS[mode] ?? 1,
+    lengthMs: [1500, 20_000] as const,
+  }));
+  return new FaultPlan(seed, 'sink', choice, kinds, [300, 2500]);
+}
+
+/** What needs disks of its own is left out where there are none. */
+export function diskPlan(seed: number, choice: FaultChoice, hasDisks: boolean): FaultPlan {
+  const kind = (name: string, weight: number, lengthMs: readonly [number, number]) => ({
+    family: 'disk' as const,
+    name: `disk: ${name}`,
+    weight,
+    lengthMs,
+  });
+  const injected = [
+    kind('commits fail', 2, [200, 4000]),
+    kind('a commit is made and reported as failed', 1, [0, 0]),
+    kind('files cannot be written', 2, [500, 5000]),
+    kind('files cannot be synced', 2, [500, 5000]),
+    kind('files cannot be renamed', 2, [500, 5000]),
+    kind('directories cannot be synced', 2, [500, 5000]),
+    kind('dead letters cannot be written', choice.families.has('sink') ? 1 : 0, [500, 5000]),
+  ];
+  const mounted = [
+    kind('journal full', 3, [500, 6000]),
+    kind('warehouse full', 3, [500, 6000]),
+    kind('journal read-only at the start', 1, [500, 4000]),
+    kind('warehouse read-only at the start', 1, [500, 4000]),
+  ];
+  const kinds = hasDisks ? [...injected, ...mounted] : injected;
+  return new FaultPlan(seed, 'disk', choice, kinds, [500, 3000]);
+}
+
+/** Weather between the agents and the daemon. */
+export function networkPlan(seed: number, choice: FaultChoice): FaultPlan {
+  const names = ['drops', 'duplicates', 'reorders', 'corrupts', 'delays', 'rebinds', 'is cut'];
+  const kinds = [...names, 'does everything at once'].map((name) => ({
+    family: 'network' as const,
+    name: `network: ${name}`,
+    weight: 1,
+    lengthMs: [500, 7000] as const,
+  }));
+  return new FaultPlan(seed, 'network', choice, kinds, [200, 2000]);
+}
+
+/** What agents do wrong, or have to. */
+export function agentPlan(seed: number, choice: FaultChoice): FaultPlan {
+  const kind = (name: string, weight: number) => ({
+    family: 'agent' as const,
+    name: `agent: ${name}`,
+    weight,
+    lengthMs: [300, 3000] as const,
+  });
+  const kinds = [
+    kind('crashes and restarts with its spool', 3),
+    kind('forgets its epoch', 2),
+    kind('sends an old epoch again', 3),
+    kind('sends over two connections at once', 2),
+    kind('has a clock that jumps', 2),
+  ];
+  return new FaultPlan(seed, 'agent', choice, kinds, [200, 1500]);
 }

@@ -30,7 +30,7 @@ export function readLine(line: string): ReadLine | undefined {
     if (value === '' || Number.isNaN(number)) return undefined;
     fields.set(unescaped(key), number);
   }
-  return { measurement, tags, fields, timeMs: Number(timeText) };
+  return { measurement: unescaped(measurement), tags, fields, timeMs: Number(timeText) };
 }
 
 /** Splits where the separator is neither escaped nor in a quoted text. */

@@ -28,6 +28,7 @@ const command = new Command('torture')
   .option('--seconds <n>', 'how long faults come', wholeNumber, 60)
   .option('--kills <n>', 'faults of the process, then it ends', wholeNumber)
   .option('--faults <names>', `${FAMILIES.join(', ')} or all`, families, parseFamilies('all'))
+  .option('--only <text>', 'only faults whose name holds this', '')
   .option('--json', 'end with one line of JSON', false)
   .option('--keep', 'leave the directory in place', false)
   .option('--quiet', 'no line for each fault', false);

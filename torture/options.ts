@@ -9,6 +9,8 @@ export interface TortureOptions {
   readonly seconds: number;
   readonly kills: number | undefined;
   readonly families: ReadonlySet<Family>;
+  /** Of those families only faults whose name holds this; '' is all. */
+  readonly only: string;
   readonly json: boolean;
   /** Leaves the directory in place also where all is well. */
   readonly keep: boolean;

@@ -77,9 +77,11 @@ export function renderStory(options: TortureOptions, result: TortureResult): str
   const flaw = verdict.firstFlaw;
   const lines = [`FAILED with seed ${options.seed}`, ...findings.map((text) => `  ✘ ${text}`)];
   const families = [...options.families].join(',');
+  const kills = options.kills === undefined ? '' : ` --kills ${options.kills}`;
+  const only = options.only === '' ? '' : ` --only '${options.only}'`;
   lines.push(`  everything lies in ${dir}`);
   lines.push(
-    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}`,
+    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}`,
   );
   const atMs = flaw?.ackedMs ?? book.faults.at(-1)?.atMs ?? 0;
   if (flaw !== undefined) {
@@ -90,6 +92,7 @@ export function renderStory(options: TortureOptions, result: TortureResult): str
         `acknowledged ${when}`,
     );
   }
+  for (const file of verdict.warehouse.filesOfFirstFlaw) lines.push(`    in ${file}`);
   lines.push('', '  faults around it:');
   for (const fault of book.between(atMs - STORY_BEFORE_MS, atMs + STORY_AFTER_MS)) {
     const end = fault.endMs === undefined ? '' : ` to ${isoTime(fault.endMs)}`;
@@ -117,7 +120,8 @@ function logAround(logDir: string, atMs: number): string[] {
   for (const name of fs.readdirSync(logDir).sort()) {
     for (const text of fs.readFileSync(path.join(logDir, name), 'utf8').split('\n')) {
       const time = Number(/"time":"?(\d{13})/.exec(text)?.[1] ?? isoOf(text));
-      if (Math.abs(time - atMs) > STORY_AFTER_MS) continue;
+      const isNear = Math.abs(time - atMs) <= STORY_AFTER_MS;
+      if (!isNear || text.includes('"stage":"listener"')) continue;
       found.push(`    ${name} ${text.slice(0, 300)}`);
     }
   }

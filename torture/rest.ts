@@ -27,8 +27,6 @@ const MEMORY_SLACK_BYTES = 96 * 1024 * 1024;
 export async function comeToRest(world: TortureWorld, warmBytes: number): Promise<Rest> {
   const { supervisor, clock, complaints, agents, spoolAgent } = world;
   const startedMs = clock.monotonicMs();
-  supervisor.disarm();
-  supervisor.blame(undefined);
   await within(world, 'the daemon to be ready', READY_DEADLINE_MS, () => isReady(world));
   await Promise.all(agents.map((agent) => agent.pause()));
   const drained = await Promise.all([

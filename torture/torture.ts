@@ -14,13 +14,24 @@ import { packageFile } from '../src/lib/package-root.ts';
 import { buildWorld } from './build-world.ts';
 import type { Build } from './daemon-supervisor.ts';
 import { FaultBook } from './fault-book.ts';
-import { processPlan } from './fault-plan.ts';
+import {
+  agentPlan,
+  diskPlan,
+  type FaultPlan,
+  networkPlan,
+  processPlan,
+  sinkPlan,
+} from './fault-plan.ts';
+import { injectAgentFault } from './faults/agent-faults.ts';
+import { injectDiskFault } from './faults/disk-faults.ts';
+import { injectNetworkFault } from './faults/network-faults.ts';
 import { injectProcessFault } from './faults/process-faults.ts';
+import { injectSinkFault } from './faults/sink-faults.ts';
 import { runLane } from './lane.ts';
 import type { TortureOptions } from './options.ts';
 import { judge, type Verdict } from './oracle.ts';
 import { comeToRest, type Rest, residentBytes } from './rest.ts';
-import type { TortureWorld } from './torture-world.ts';
+import type { Inject, TortureWorld } from './torture-world.ts';
 
 export interface TortureResult {
   /** Empty where all promises were kept. */
@@ -97,12 +108,18 @@ async function warmUp(world: TortureWorld): Promise<number> {
 async function injectFaults(world: TortureWorld, options: TortureOptions): Promise<void> {
   const { clock } = world;
   const over = new AbortController();
-  const { seed, families, seconds } = options;
+  const { seed, seconds } = options;
+  const lane = (plan: FaultPlan, inject: Inject) => runLane(world, plan, inject, over.signal);
+  const hasDisks = world.disks !== undefined;
   const lanes = [
-    runLane(world, processPlan(seed, families), injectProcessFault, over.signal, {
+    runLane(world, processPlan(seed, options, hasDisks), injectProcessFault, over.signal, {
       limit: options.kills,
       onLimit: () => over.abort(),
     }),
+    lane(sinkPlan(seed, options), injectSinkFault),
+    lane(diskPlan(seed, options, hasDisks), injectDiskFault),
+    lane(networkPlan(seed, options), injectNetworkFault),
+    lane(agentPlan(seed, options), injectAgentFault),
   ];
   void sleep(clock, seconds * 1000, over.signal).then(() => over.abort());
   try {

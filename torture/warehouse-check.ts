@@ -24,6 +24,8 @@ export interface WarehouseFindings {
   /** Visible files that cannot be read whole, and what is visible and no warehouse file. */
   readonly unreadable: readonly string[];
   readonly flaws: readonly BatchFlaw[];
+  /** The files that hold something of the first flawed batch. */
+  readonly filesOfFirstFlaw: readonly string[];
   readonly lostSamples: number;
   readonly doubledSamples: number;
   /** Rows that nobody has sent, or that have another value, time or label than was sent. */
@@ -57,7 +59,12 @@ export async function checkWarehouse(
     if (good.length > 0) await makeRows(connection, good, baseMs);
     const counts = good.length > 0 ? await batchCounts(connection) : [];
     const unknown = good.length > 0 ? await unknownRows(connection) : { rows: 0, first: undefined };
-    return { files: files.length, unreadable, ...judge(counts, unknown, obligations) };
+    const judged = judge(counts, unknown, obligations);
+    const filesOfFirstFlaw = await filesOf(
+      connection,
+      good.length > 0 ? judged.flaws[0] : undefined,
+    );
+    return { files: files.length, unreadable, filesOfFirstFlaw, ...judged };
   } finally {
     connection.closeSync();
     instance.closeSync();
@@ -145,11 +152,23 @@ async function unknownRows(
   return { rows: row?.rows ?? 0, first: row?.first ?? undefined };
 }
 
+async function filesOf(
+  connection: DuckDBConnection,
+  flaw: BatchFlaw | undefined,
+): Promise<string[]> {
+  if (flaw === undefined) return [];
+  const reader = await connection.runAndReadAll(
+    `SELECT DISTINCT filename FROM samples
+     WHERE node = ${flaw.node} AND round = ${flaw.round} ORDER BY 1`,
+  );
+  return reader.getRowObjectsJS().map(({ filename }) => String(filename));
+}
+
 function judge(
   counts: readonly Counts[],
   unknown: { readonly rows: number; readonly first: string | undefined },
   obligations: Obligations,
-): Omit<WarehouseFindings, 'files' | 'unreadable'> {
+): Omit<WarehouseFindings, 'files' | 'unreadable' | 'filesOfFirstFlaw'> {
   const flaws: BatchFlaw[] = [];
   const seen = new Set<string>();
   let { rows: unknownCount, first: firstUnknown } = unknown;

@@ -15,9 +15,9 @@ const POINTS: Readonly<Record<string, { point: string; delayUs?: number }>> = {
   'kill: before the sync of a file': { point: 'staging.sync.before' },
   'kill: before the first rename': { point: 'warehouse.rename.before' },
   'kill: between renames': { point: 'warehouse.rename.after' },
-  'kill: after the renames, before the cursor': { point: 'journal.cursor.before' },
-  'kill: during a commit of a cursor': { point: 'journal.cursor.started', delayUs: 1500 },
-  'kill: after a cursor, before the writer knows': { point: 'journal.cursor.after' },
+  'kill: after the renames, before the cursor': { point: 'journal.cursor-parquet.before' },
+  'kill: during a commit of a cursor': { point: 'journal.cursor-*.started', delayUs: 1500 },
+  'kill: after a cursor, before the writer knows': { point: 'journal.cursor-*.after' },
   'kill: mid-trim': { point: 'journal.trim.started', delayUs: 1500 },
   'kill: after a trim': { point: 'journal.trim.after' },
   'kill: mid dead-letter write': { point: 'dead-letter.write' },
@@ -35,12 +35,12 @@ const STOP_DEADLINE_MS = 45_000;
 /** Injects one fault and waits until the daemon acknowledges again. */
 export const injectProcessFault: Inject = async (world, planned, fault) => {
   const { supervisor } = world;
-  supervisor.blame(fault.name);
+  const release = supervisor.blame(fault.name);
   fault.note = await strike(world, planned);
   if (!(await supervisor.recovered(RECOVERY_DEADLINE_MS))) {
     world.complaints.push(`no acknowledgement within 60 s after "${fault.name}"`);
   }
-  supervisor.blame(undefined);
+  release();
 };
 
 async function strike(world: TortureWorld, planned: PlannedFault): Promise<string> {
@@ -80,9 +80,9 @@ async function strike(world: TortureWorld, planned: PlannedFault): Promise<strin
 async function killAtPoint(world: TortureWorld, { name, nth, dice }: PlannedFault) {
   const { supervisor } = world;
   const { point, delayUs = 0 } = POINTS[name]!;
-  supervisor.arm(point, nth, 'kill', Math.floor(dice * delayUs));
+  const disarm = supervisor.arm(point, nth, 'kill', Math.floor(dice * delayUs));
   const isHit = await supervisor.ended(POINT_DEADLINE_MS);
-  supervisor.disarm();
+  disarm();
   if (isHit) return `at ${point}, occurrence ${nth}`;
   supervisor.signal('SIGKILL');
   await waitForEnd(world);
@@ -91,12 +91,12 @@ async function killAtPoint(world: TortureWorld, { name, nth, dice }: PlannedFaul
 
 async function killInRecovery(world: TortureWorld, point: string): Promise<string> {
   const { supervisor } = world;
-  supervisor.arm(point, 1, 'kill');
+  const disarm = supervisor.arm(point, 1, 'kill');
   supervisor.signal('SIGKILL');
   await waitForEnd(world);
   await supervisor.launched(5000);
   const isHit = await supervisor.ended(3000);
-  supervisor.disarm();
+  disarm();
   return isHit ? `at ${point}` : `${point} was not reached; killed once`;
 }
 
@@ -130,8 +130,10 @@ async function cutPower(world: TortureWorld, lengthMs: number): Promise<string> 
   const { supervisor, clock, disks } = world;
   await sleep(clock, lengthMs);
   if (disks === undefined) throw new Error('BUG: a power cut without disks');
-  supervisor.signal('SIGSTOP');
-  disks.keepWhatIsSynced();
-  await supervisor.whileDown('SIGKILL', async () => disks.loseTheRest());
+  await disks.exclusive(async () => {
+    supervisor.signal('SIGSTOP');
+    disks.keepWhatIsSynced();
+    await supervisor.whileDown('SIGKILL', async () => disks.loseTheRest());
+  });
   return '';
 }

@@ -4,10 +4,10 @@
  * knows nothing of it. What to do is read from a control file, so it can change while the daemon
  * runs:
  *
- *     { "id": 7, "point": "warehouse.rename.after", "nth": 2, "action": "kill", "delayUs": 0 }
+ *     [{ "id": 7, "point": "warehouse.rename.after", "nth": 2, "action": "kill", "delayUs": 0 }]
  *
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
- * `journal.<append|cursor|trim|lease|other>.<before|started|after>`. Actions: `kill`; `EIO`,
+ * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`; `EIO`,
  * `ENOSPC` and `EROFS`, at every occurrence from the nth on; `lie`: a commit that is made and
  * reported as failed.
  */
@@ -17,21 +17,19 @@ import { JournalEnvironment, type WriteList } from '../../src/journal/environmen
 import { systemClock } from '../../src/lib/clock.ts';
 import { OperatingError } from '../../src/lib/errors.ts';
 
-interface Control {
-  readonly id?: number;
-  readonly point?: string;
-  readonly nth?: number;
-  readonly action?: string;
-  readonly delayUs?: number;
+interface Order {
+  readonly id: number;
+  readonly point: string;
+  readonly nth: number;
+  readonly action: string;
+  readonly delayUs: number;
 }
 
 const CONTROL_AGE_MS = 3;
 
 const real = {
   readFileSync: fs.readFileSync,
-  writeFileSync: fs.writeFileSync,
   openSync: fs.openSync,
-  closeSync: fs.closeSync,
   writeSync: fs.writeSync,
   fsyncSync: fs.fsyncSync,
   renameSync: fs.renameSync,
@@ -40,29 +38,35 @@ const real = {
 
 class FaultPoints {
   readonly #controlPath: string;
-  #control: Control = {};
+  #orders: readonly Order[] = [];
+  #text = '';
   #readMs = -1000;
-  #hits = 0;
+  /** By order: how often its point has been reached. */
+  readonly #hits = new Map<number, number>();
 
   constructor(controlPath: string) {
     this.#controlPath = controlPath;
   }
 
-  /** What to do at this occurrence of `point`; kills at once where that is the order. */
-  at(point: string): string | undefined {
-    const action = this.#due(point);
-    if (action === 'kill') this.kill(point);
-    return action;
+  /** The order that is due at this occurrence of `point`; kills at once where that is the order. */
+  at(point: string): Order | undefined {
+    const order = this.due(point);
+    if (order?.action === 'kill') this.kill(order);
+    return order;
   }
 
   /** As `at`, but leaves the killing to the caller. */
-  due(point: string): string | undefined {
-    return this.#due(point);
+  due(point: string): Order | undefined {
+    this.#refresh();
+    return this.#orders.find((order) => {
+      if (!isMatch(order.point, point)) return false;
+      const hits = (this.#hits.get(order.id) ?? 0) + 1;
+      this.#hits.set(order.id, hits);
+      return hits >= order.nth;
+    });
   }
 
-  kill(point: string): never {
-    const { delayUs = 0 } = this.#control;
-    real.writeFileSync(`${this.#controlPath}.hit`, point);
+  kill({ delayUs }: Order): never {
     spin(delayUs);
     process.kill(process.pid, 'SIGKILL');
     throw new Error('killed');
@@ -70,35 +74,24 @@ class FaultPoints {
 
   /** Throws as the file system would where that is the order. */
   fail(point: string): void {
-    const action = this.at(point);
-    if (action === undefined || action === 'lie') return;
-    real.writeFileSync(`${this.#controlPath}.hit`, point);
-    const errno = { EIO: -5, ENOSPC: -28, EROFS: -30 }[action] ?? -5;
-    throw Object.assign(new Error(`${action}: injected at ${point}`), { code: action, errno });
-  }
-
-  #due(point: string): string | undefined {
-    this.#refresh();
-    const { point: wanted, nth = 1, action } = this.#control;
-    if (wanted === undefined || !isMatch(wanted, point)) return undefined;
-    this.#hits += 1;
-    return this.#hits >= nth ? action : undefined;
+    const action = this.at(point)?.action;
+    if (action !== undefined && action !== 'lie') throw diskError(action, point);
   }
 
   #refresh(): void {
     const nowMs = systemClock.monotonicMs();
     if (nowMs - this.#readMs < CONTROL_AGE_MS) return;
     this.#readMs = nowMs;
-    try {
-      const control = JSON.parse(
-        real.readFileSync(this.#controlPath, { encoding: 'utf8' }),
-      ) as Control;
-      if (control.id !== this.#control.id) this.#hits = 0;
-      this.#control = control;
-    } catch {
-      // Being replaced just now: the old order stands.
-    }
+    const text = real.readFileSync(this.#controlPath, { encoding: 'utf8' });
+    if (text === this.#text) return;
+    this.#text = text;
+    this.#orders = JSON.parse(text) as Order[];
   }
+}
+
+function diskError(code: string, point: string): Error {
+  const errno = { EIO: -5, ENOSPC: -28, EROFS: -30 }[code] ?? -5;
+  return Object.assign(new Error(`${code}: injected at ${point}`), { code, errno });
 }
 
 /** `*` stands for anything. */
@@ -136,11 +129,11 @@ function patchFiles(points: FaultPoints): void {
   const writeSync = (fd: number, bytes: Uint8Array, offset: number, length: number) => {
     const kind = kinds.get(fd);
     if (kind !== undefined) {
-      const action = points.due(`${kind}.write`);
-      if (action !== undefined) {
+      const order = points.due(`${kind}.write`);
+      if (order !== undefined) {
         real.writeSync(fd, bytes, offset, length >> 1);
-        if (action === 'kill') points.kill(`${kind}.write`);
-        points.fail(`${kind}.write`);
+        if (order.action === 'kill') points.kill(order);
+        throw diskError(order.action, `${kind}.write`);
       }
     }
     return real.writeSync(fd, bytes, offset, length);
@@ -164,37 +157,39 @@ function patchFiles(points: FaultPoints): void {
   };
 }
 
-/** What a transaction is for. One that removes records moves no head. */
-function purposeOf(env: JournalEnvironment, { writes }: WriteList): string {
+/** What a transaction is for; several things where a cursor makes room for a trim. */
+function purposesOf(env: JournalEnvironment, { writes }: WriteList): string[] {
   const { log, cursors } = env.tables as unknown as Record<string, unknown>;
-  let purpose = 'other';
-  for (const { table, value } of writes) {
-    if ((table as unknown) === log) return value === undefined ? 'trim' : 'append';
-    if ((table as unknown) === cursors) purpose = 'cursor';
+  const purposes = new Set<string>();
+  for (const { table, key, value } of writes) {
+    if ((table as unknown) === log) purposes.add(value === undefined ? 'trim' : 'append');
+    if ((table as unknown) === cursors) purposes.add(`cursor-${String(key)}`);
   }
-  return purpose;
+  return purposes.size > 0 ? [...purposes] : ['other'];
 }
 
 function patchJournal(points: FaultPoints): void {
   const { commit, takeLease } = JournalEnvironment.prototype;
   const wrapped = async (
     env: JournalEnvironment,
-    name: string,
+    purposes: readonly string[],
     work: () => Promise<void>,
   ): Promise<void> => {
-    failCommit(points, `${name}.before`);
+    for (const purpose of purposes) failCommit(points, `journal.${purpose}.before`);
     const done = work();
     // The work of LMDB's own thread is under way, or about to be.
-    points.at(`${name}.started`);
+    for (const purpose of purposes) points.at(`journal.${purpose}.started`);
     await done;
-    if (points.at(`${name}.after`) === 'lie') throw unavailable(env, `${name}.after`);
+    for (const purpose of purposes) {
+      const point = `journal.${purpose}.after`;
+      if (points.at(point)?.action === 'lie') throw unavailable(env, point);
+    }
   };
   JournalEnvironment.prototype.commit = function (writes) {
-    const name = `journal.${purposeOf(this, writes)}`;
-    return wrapped(this, name, () => commit.call(this, writes));
+    return wrapped(this, purposesOf(this, writes), () => commit.call(this, writes));
   };
   JournalEnvironment.prototype.takeLease = function (writes) {
-    return wrapped(this, 'journal.lease', () => takeLease.call(this, writes));
+    return wrapped(this, ['lease'], () => takeLease.call(this, writes));
   };
 }
 

@@ -1,0 +1,32 @@
+import fs from 'node:fs';
+import { expect, onTestFinished, test } from 'vitest';
+import { parseFamilies } from '../../torture/options.ts';
+import { renderStory } from '../../torture/report.ts';
+import { runTorture } from '../../torture/torture.ts';
+
+const SECONDS = 30;
+
+/** Names the seed and tells the story where a promise was broken. */
+async function keepsItsPromises(seed: number, faults: string): Promise<void> {
+  const families = parseFamilies(faults);
+  const options = { seed, seconds: SECONDS, kills: undefined, only: '', json: false, keep: false };
+  const result = await runTorture({ ...options, families }, () => {});
+  onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
+  const story = result.findings.length === 0 ? '' : renderStory({ ...options, families }, result);
+  expect(story).toBe('');
+  expect(result.verdict.warehouse.rows).toBeGreaterThan(0);
+}
+
+test(
+  'seed 1: kills, signals and power cuts break no promise',
+  () => keepsItsPromises(1, 'kill,signal,power'),
+  180_000,
+);
+
+test(
+  'seed 2: kills with bad networks, agents and sinks break no promise',
+  () => keepsItsPromises(2, 'kill,sink,network,agent'),
+  180_000,
+);
+
+test('seed 3: everything at once breaks no promise', () => keepsItsPromises(3, 'all'), 180_000);
