@@ -57,6 +57,7 @@ export interface BackfillProgress {
 
 export interface BackfillResult {
   readonly files: number;
+  /** Sent and answered, the refused ones among them. */
   readonly lines: number;
   readonly values: number;
   readonly refusedLines: number;
@@ -196,8 +197,10 @@ class Backfill {
     const chunk = this.#chunk;
     const { refused, failure } = await sendLines(this.#deps.client, chunk, this.#deps.clock);
     this.failure = failure;
-    this.lines += chunk.lines;
-    this.values += chunk.samples;
+    if (failure === '') {
+      this.lines += chunk.lines;
+      this.values += chunk.samples;
+    }
     for (const { from, to, reason } of refused) {
       this.refusedLines += to - from;
       if (this.refusals.length >= REFUSALS_TOLD_MAX) continue;
