@@ -3,6 +3,10 @@
  * memory and recovery. At an error csv-parse gives up what is left of its input, so one open quote
  * would cost the rest of the file. Here it costs one line: the parser is thrown away and a new one
  * starts at the line after the one where the broken row began.
+ *
+ * A quote that is never closed is noticed only at the bound on a row, and all up to there is then
+ * parsed again. A file in which line after line is broken would be parsed a thousand times over, so
+ * the bound is lower while no row comes out whole.
  */
 import fs from 'node:fs/promises';
 import { type Parser, parse } from 'csv-parse';
@@ -19,6 +23,8 @@ export interface CsvRow {
 const CHUNK_BYTES = 65_536;
 /** An open quote swallows this much before it is noticed. */
 const MAX_ROW_BYTES = 131_072;
+const BROKEN_ROWS_IN_SEQUENCE = 8;
+const MAX_ROW_BYTES_AFTER_THEM = 4096;
 const LF = 0x0a;
 const CR = 0x0d;
 
@@ -34,6 +40,8 @@ export class CsvRowReader {
   #rowEnd = 0;
   #rows: CsvRow[] = [];
   #rowNumber = 0;
+  /** Since the last whole one. */
+  #brokenRows = 0;
   #atEnd = false;
 
   /** Throws CSV_UNREADABLE. The caller closes the reader. */
@@ -74,6 +82,7 @@ export class CsvRowReader {
   }
 
   #startParser(): Parser {
+    const isBreaking = this.#brokenRows >= BROKEN_ROWS_IN_SEQUENCE;
     const parser = parse({
       bom: true,
       ltrim: true,
@@ -81,9 +90,10 @@ export class CsvRowReader {
       relax_column_count: true,
       skip_empty_lines: true,
       record_delimiter: ['\r\n', '\n', '\r'],
-      max_record_size: MAX_ROW_BYTES,
+      max_record_size: isBreaking ? MAX_ROW_BYTES_AFTER_THEM : MAX_ROW_BYTES,
       // Taking the rows here and pushing none keeps the stream's own queue empty.
       on_record: (record: string[], { bytes }) => {
+        this.#brokenRows = 0;
         this.#rowEnd = this.#parserStart + bytes;
         this.#rowNumber += 1;
         this.#rows.push({ cells: record, why: '', number: this.#rowNumber });
@@ -99,6 +109,7 @@ export class CsvRowReader {
   async #recover(error: Error): Promise<void> {
     this.#parser.destroy();
     this.#rowNumber += 1;
+    this.#brokenRows += 1;
     const isOpenQuote = errorCode(error) === 'CSV_QUOTE_NOT_CLOSED';
     const why = isOpenQuote ? 'quote not closed' : 'row too long or quote not closed';
     this.#rows.push({ cells: undefined, why, number: this.#rowNumber });

@@ -88,6 +88,16 @@ describe('reading the file', () => {
     expect(skipped).toEqual([{ what: 'row 2', why: 'quote not closed', count: 1 }]);
   });
 
+  test('loses every line that is broken and none that is not, however many there are', async () => {
+    const lines = rows(3000).flatMap((line, at) => (at < 2000 ? ['x","y', line] : [line]));
+    const { source } = await open(`${HEADER}\n${lines.join('\n')}\n`);
+    const { readings } = await drain(source);
+    // Each pair of open quotes takes the row between them along; what follows is whole.
+    expect(valuesOf(readings).slice(-1000)).toEqual(
+      Array.from({ length: 1000 }, (_, at) => 2000 + at),
+    );
+  });
+
   test('loses one line to a row without end', async () => {
     const lines = rows(3000);
     lines[1500] = 'x'.repeat(400_000);
