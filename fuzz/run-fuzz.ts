@@ -11,7 +11,7 @@ import type { FuzzTarget } from './fuzz-target.ts';
 import { mutate } from './mutate.ts';
 
 /** A case that takes longer is a finding: one input must not hold up the others. */
-const CASE_MS_MAX = 2000;
+export const CASE_MS_MAX = 1000;
 /** Memory that is still held at the end, over what was held after the warm-up. */
 const GROWTH_BYTES_MAX = 48 * 1024 * 1024;
 const WARM_UP_SHARE = 0.1;
@@ -46,6 +46,7 @@ export interface FuzzReport {
 /** Runs the cases `from` to `from + cases`; ends early after ten findings. */
 export async function runFuzz(target: FuzzTarget, options: FuzzOptions): Promise<FuzzReport> {
   const { cases, seed, from = 0 } = options;
+  const { caseMsMax = CASE_MS_MAX } = target;
   const findings: Finding[] = [];
   const startedMs = systemClock.monotonicMs();
   const slowest = { ms: 0, caseNumber: from };
@@ -60,7 +61,7 @@ export async function runFuzz(target: FuzzTarget, options: FuzzOptions): Promise
     const error = await tryCase(target, input);
     const ms = systemClock.monotonicMs() - began;
     if (error !== undefined) findings.push({ caseNumber, input, error });
-    else if (ms > CASE_MS_MAX) findings.push({ caseNumber, input, error: tooSlow(ms) });
+    else if (ms > caseMsMax) findings.push({ caseNumber, input, error: tooSlow(ms, caseMsMax) });
     if (ms > slowest.ms) Object.assign(slowest, { ms, caseNumber });
     if (done % CASES_BETWEEN_CHECKS === CASES_BETWEEN_CHECKS - 1)
       await checkTarget(target, findings);
@@ -102,8 +103,8 @@ async function checkTarget(target: FuzzTarget, findings: Finding[]): Promise<voi
   }
 }
 
-function tooSlow(ms: number): Error {
-  return new Error(`it took ${Math.round(ms)} ms, more than ${CASE_MS_MAX}`);
+function tooSlow(ms: number, caseMsMax: number): Error {
+  return new Error(`it took ${Math.round(ms)} ms, more than ${caseMsMax}`);
 }
 
 /** JavaScript memory in use after a collection. */
