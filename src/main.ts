@@ -40,6 +40,10 @@ async function main(): Promise<number> {
   }
 }
 
+// `… | head` closes the pipe when it has seen enough; that is no fault.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  process.exit(exitCode(error.code === 'EPIPE' ? 'ok' : 'failed'));
+});
 const code = await main();
 // Whatever is still open must not keep a stopped collector alive; what was printed must get out.
 process.stdout.write('', () => process.stderr.write('', () => process.exit(code)));

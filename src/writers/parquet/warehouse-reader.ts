@@ -15,6 +15,7 @@ export interface RowRange {
 /** Length of the footer's length and the magic at the end of a file. */
 const TAIL_BYTES = 8;
 
+/** One file of the warehouse; it holds the footer, nothing else, and no open file. */
 export class WarehouseFileReader {
   readonly #file: AsyncBuffer;
   readonly #metadata: FileMetaData;
