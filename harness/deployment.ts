@@ -43,13 +43,8 @@ export class Deployment {
     const authority = await createAuthority('Telemetry Collector development CA');
     const ports = { quic: await freeUdpPort(), http: await freeTcpPort() };
     const deployment = new Deployment(dir, authority, ports);
-    const server = await issueCertificate(authority, {
-      commonName: 'collector',
-      dnsNames: ['localhost'],
-      usages: ['serverAuth'],
-    });
     fs.mkdirSync(path.join(dir, 'certs'), { recursive: true });
-    deployment.writeServerCertificate(server);
+    await deployment.renewServerCertificate();
     fs.writeFileSync(path.join(dir, 'certs', 'ca.pem'), authority.certPem);
     deployment.configure(settings);
     return deployment;
@@ -81,6 +76,16 @@ export class Deployment {
       merged[section] = { ...merged[section], ...values };
     }
     fs.writeFileSync(this.configPath, stringify(merged));
+  }
+
+  /** Another certificate of the same authority, in the place of the daemon's. */
+  async renewServerCertificate(): Promise<void> {
+    const server = await issueCertificate(this.authority, {
+      commonName: 'collector',
+      dnsNames: ['localhost'],
+      usages: ['serverAuth'],
+    });
+    this.writeServerCertificate(server);
   }
 
   writeServerCertificate(pair: KeyPairPem): void {

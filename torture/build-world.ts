@@ -24,6 +24,7 @@ import type { TortureWorld } from './torture-world.ts';
 const AGENTS = 3;
 const SPOOL_NODE = AGENTS + 1;
 const BATCH_INTERVAL_MS = 40;
+const MIB = 1024 * 1024;
 
 export interface WorldDeps {
   readonly dir: string;
@@ -44,7 +45,7 @@ export async function buildWorld(
   const journalDir = path.join(disks?.journal.dir ?? dir, 'journal-root', 'journal');
   const baseMs = baseOf(clock.nowMs());
   const sink = await SinkServer.start(new SinkStore(baseMs), baseMs, clock);
-  const deployment = await Deployment.create(dir, settings(outputDir, journalDir, sink.url));
+  const deployment = await Deployment.create(dir, settings(seed, outputDir, journalDir, sink.url));
   const obligations = new Obligations();
   const supervisor = new DaemonSupervisor(deployment, build, {
     clock,
@@ -96,12 +97,26 @@ export async function buildWorld(
   };
 }
 
-function settings(outputDir: string, journalDir: string, influxUrl: string): Settings {
+/** Some differ from seed to seed, so that tight budgets are tried as well as none. */
+function settings(
+  seed: number,
+  outputDir: string,
+  journalDir: string,
+  influxUrl: string,
+): Settings {
   fs.mkdirSync(outputDir, { recursive: true });
   fs.mkdirSync(journalDir, { recursive: true });
   return {
-    journal: { dir: journalDir, min_free_bytes: 0 },
-    parquet: { output_dir: outputDir, rotation_interval_secs: 2, row_group_rows: 2000 },
+    journal: {
+      dir: journalDir,
+      min_free_bytes: seed % 3 === 0 ? 8 * MIB : 0,
+      max_bytes: (seed % 2 === 0 ? 16 : 1024) * MIB,
+    },
+    parquet: {
+      output_dir: outputDir,
+      rotation_interval_secs: 2,
+      row_group_rows: seed % 2 === 0 ? 1000 : 5000,
+    },
     influxdb: { url: influxUrl, org: 'o', bucket: 'b', token: 't', timeout_secs: 3 },
     server: { shutdown_timeout_secs: 10 },
   };

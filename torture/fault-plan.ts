@@ -1,6 +1,6 @@
 /**
- * Which faults come, and when: drawn from the seed alone, lane by lane, so that a seed names the same
- * faults on every machine, whatever happens in between.
+ * Which faults come, and when: drawn from the seed alone, lane by lane, so that a seed names the
+ * same faults on every machine, whatever happens in between.
  */
 
 import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
@@ -118,6 +118,9 @@ const KINDS: readonly FaultKind[] = [
   { family: 'kill', name: 'kill: mid dead-letter write', weight: 2, nth: [1, 3] },
   { family: 'signal', name: 'SIGTERM', weight: 3 },
   { family: 'signal', name: 'SIGTERM twice', weight: 2, lengthMs: [0, 400] },
+  { family: 'signal', name: 'SIGHUP with a new certificate', weight: 1 },
+  { family: 'kill', name: 'a writer ends mid row group', weight: 1, nth: [1, 12] },
+  { family: 'kill', name: 'a writer ends between renames', weight: 1, nth: [1, 2] },
   { family: 'signal', name: 'SIGSTOP and SIGCONT', weight: 2, lengthMs: [200, 6000] },
   { family: 'power', name: 'power cut', weight: 6, lengthMs: [0, 600] },
 ];

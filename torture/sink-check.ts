@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { goodSamples, type Obligations } from './obligations.ts';
 import { isStray, SERIES } from './samples.ts';
-import { SinkStore } from './sink-store.ts';
+import { isBadRound, SinkStore } from './sink-store.ts';
 
 export interface SinkFindings {
   readonly samples: number;
@@ -19,6 +19,8 @@ export interface SinkFindings {
   readonly onlyDeadLetters: number;
   /** Samples that the dead letters hold, each counted once. */
   readonly deadLetterSamples: number;
+  /** Of those, samples whose lines the server would have taken: given up with others. */
+  readonly innocentDeadLetters: number;
   /** Lines that a crash cut short. */
   readonly tornLetters: number;
 }
@@ -30,7 +32,7 @@ export function checkSink(
   obligations: Obligations,
 ): SinkFindings {
   const letters = readDeadLetters(deadLetterDir, baseMs);
-  let [lostSamples, onlyDeadLetters] = [0, 0];
+  let [lostSamples, onlyDeadLetters, innocentDeadLetters] = [0, 0, 0];
   let firstLost: SinkFindings['firstLost'];
   let strangers = 0;
   for (const { node, round, ackedMs, stray } of obligations.batches.values()) {
@@ -40,6 +42,7 @@ export function checkSink(
         if (isThere) strangers += 1;
       } else if (!isThere && letters.store.has(node, round, series)) {
         onlyDeadLetters += 1;
+        if (!isBadRound(round)) innocentDeadLetters += 1;
       } else if (!isThere && ackedMs !== undefined) {
         lostSamples += 1;
         firstLost ??= { node, round };
@@ -56,6 +59,7 @@ export function checkSink(
     unknown: store.flawCount + letters.store.flawCount + strangers,
     firstUnknown: store.flaws[0] ?? letters.store.flaws[0],
     onlyDeadLetters,
+    innocentDeadLetters,
     deadLetterSamples: letters.store.samples,
     tornLetters: letters.torn,
   };

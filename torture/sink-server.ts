@@ -5,7 +5,7 @@ import http from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import zlib from 'node:zlib';
 import type { Clock } from '../src/lib/clock.ts';
-import { roundOfLine, type SinkStore } from './sink-store.ts';
+import { isBadRound, roundOfLine, type SinkStore } from './sink-store.ts';
 
 /**
  * - `refused`: nothing listens. `reset`: the connection breaks in a request. `hang`: no answer.
@@ -32,7 +32,6 @@ export const SINK_MODES = [
 export type SinkMode = (typeof SINK_MODES)[number] | 'well';
 
 const DRIP_MS = 400;
-const BAD_LINE_EVERY = 29;
 
 export class SinkServer {
   readonly store: SinkStore;
@@ -158,7 +157,7 @@ export class SinkServer {
     lines: readonly string[],
     end: (status: number, headers?: http.OutgoingHttpHeaders, body?: string) => void,
   ): void {
-    const bad = lines.filter((line) => roundOfLine(this.#baseMs, line) % BAD_LINE_EVERY === 3);
+    const bad = lines.filter((line) => isBadRound(roundOfLine(this.#baseMs, line)));
     if (bad.length === 0 || this.#mode === 'partial') {
       const refused = new Set(bad);
       this.#keep(lines.filter((line) => !refused.has(line)));

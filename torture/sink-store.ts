@@ -20,6 +20,7 @@ const NODE_BY_NAME = new Map(
   Array.from({ length: 16 }, (_, node) => [nodeName(node), node] as const),
 );
 const FLAWS_KEPT = 20;
+const BAD_ROUND_EVERY = 101;
 
 export class SinkStore {
   /** By `node/round`: a value for each series, NaN where there is none. */
@@ -80,6 +81,11 @@ export class SinkStore {
     this.flawCount += 1;
     if (this.flaws.length < FLAWS_KEPT) this.flaws.push(what);
   }
+}
+
+/** Rounds whose lines a server that refuses lines will not have. */
+export function isBadRound(round: number): boolean {
+  return round % BAD_ROUND_EVERY === 3;
 }
 
 /** The round of a line's time, for faults that strike some lines and not others. */

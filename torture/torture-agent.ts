@@ -46,6 +46,9 @@ export const IMPATIENT = {
 
 /** More than this waiting for an answer, and the agent pauses. */
 const WAITING_MAX = 60;
+/** Now and then many batches at once, so that several share a commit. */
+const BURST_EVERY = 40;
+const BURST_BATCHES = 20;
 /** Well under the eight epochs of a node that the collector remembers. */
 const EPOCHS_KEPT = 4;
 const RESEND_DEADLINE_MS = 60_000;
@@ -138,9 +141,12 @@ export class TortureAgent {
 
   async #run(): Promise<void> {
     const { clock } = this.#deps;
-    while (!this.#stop.signal.aborted) {
+    for (let turn = 1; !this.#stop.signal.aborted; turn += 1) {
       const clients = this.#generation?.clients ?? [];
-      if (clients.every(({ stats }) => stats.pendingBatches < WAITING_MAX)) this.#sendRound();
+      if (clients.every(({ stats }) => stats.pendingBatches < WAITING_MAX)) {
+        const batches = turn % BURST_EVERY === 0 ? BURST_BATCHES : 1;
+        for (let sent = 0; sent < batches; sent += 1) this.#sendRound();
+      }
       await sleep(clock, this.#options.intervalMs, this.#stop.signal);
     }
   }

@@ -22,6 +22,10 @@ const POINTS: Readonly<Record<string, { point: string; delayUs?: number }>> = {
   'kill: after a trim': { point: 'journal.trim.after' },
   'kill: mid dead-letter write': { point: 'dead-letter.write' },
 };
+const WRITER_POINTS: Readonly<Record<string, string>> = {
+  'a writer ends mid row group': 'staging.write',
+  'a writer ends between renames': 'warehouse.rename.after',
+};
 const RECOVERY_POINTS: Readonly<Record<string, string>> = {
   'kill: recovery, taking over the journal': 'journal.lease.*',
   'kill: recovery, wiping unfinished files': 'staging.remove.before',
@@ -30,6 +34,7 @@ const RECOVERY_POINTS: Readonly<Record<string, string>> = {
 /** A named point that is not reached by then is given up, and the process killed as it is. */
 const POINT_DEADLINE_MS = 8000;
 const RECOVERY_DEADLINE_MS = 60_000;
+const WRITER_ENDED = 'writer ended';
 const STOP_DEADLINE_MS = 45_000;
 
 /** Injects one fault and waits until the daemon acknowledges again. */
@@ -47,6 +52,7 @@ async function strike(world: TortureWorld, planned: PlannedFault): Promise<strin
   const { supervisor, clock } = world;
   const { name, lengthMs } = planned;
   if (name in POINTS) return killAtPoint(world, planned);
+  if (name in WRITER_POINTS) return endWriter(world, planned);
   if (name in RECOVERY_POINTS) return killInRecovery(world, RECOVERY_POINTS[name]!);
   switch (name) {
     case 'kill: at a random moment':
@@ -68,6 +74,10 @@ async function strike(world: TortureWorld, planned: PlannedFault): Promise<strin
       await sleep(clock, lengthMs);
       supervisor.signal('SIGTERM');
       return waitForEnd(world);
+    case 'SIGHUP with a new certificate':
+      await world.deployment.renewServerCertificate();
+      supervisor.signal('SIGHUP');
+      return '';
     case 'SIGSTOP and SIGCONT':
       return holdStill(world, lengthMs);
     case 'power cut':
@@ -87,6 +97,18 @@ async function killAtPoint(world: TortureWorld, { name, nth, dice }: PlannedFaul
   supervisor.signal('SIGKILL');
   await waitForEnd(world);
   return `${point} was not reached; killed at that moment`;
+}
+
+/** The daemon has to notice, and to start another writer. */
+async function endWriter({ supervisor, clock }: TortureWorld, { name, nth }: PlannedFault) {
+  const daemon = supervisor.daemon;
+  const ends = () => daemon?.log.filter(({ msg }) => msg.startsWith(WRITER_ENDED)).length ?? 0;
+  const before = ends();
+  const disarm = supervisor.arm(WRITER_POINTS[name]!, nth, 'exit');
+  const giveUpAtMs = clock.monotonicMs() + POINT_DEADLINE_MS;
+  while (ends() === before && clock.monotonicMs() < giveUpAtMs) await sleep(clock, 2);
+  disarm();
+  return ends() === before ? 'was not reached' : '';
 }
 
 async function killInRecovery(world: TortureWorld, point: string): Promise<string> {

@@ -7,9 +7,9 @@
  *     [{ "id": 7, "point": "warehouse.rename.after", "nth": 2, "action": "kill", "delayUs": 0 }]
  *
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
- * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`; `EIO`,
- * `ENOSPC` and `EROFS`, at every occurrence from the nth on; `lie`: a commit that is made and
- * reported as failed.
+ * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`; `exit`,
+ * which ends a writer's thread; `EIO`, `ENOSPC` and `EROFS`; `lie`: a commit that is made and
+ * reported as failed. They strike at every occurrence from the nth on.
  */
 import fs from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
@@ -26,6 +26,7 @@ interface Order {
 }
 
 const CONTROL_AGE_MS = 3;
+const WRITER_EXIT = 7;
 
 const real = {
   readFileSync: fs.readFileSync,
@@ -52,6 +53,7 @@ class FaultPoints {
   at(point: string): Order | undefined {
     const order = this.due(point);
     if (order?.action === 'kill') this.kill(order);
+    if (order?.action === 'exit') this.endThread(order);
     return order;
   }
 
@@ -70,6 +72,12 @@ class FaultPoints {
     spin(delayUs);
     process.kill(process.pid, 'SIGKILL');
     throw new Error('killed');
+  }
+
+  /** Ends this thread alone, which must be a writer's. */
+  endThread(order: Order): never {
+    spin(order.delayUs);
+    process.exit(WRITER_EXIT);
   }
 
   /** Throws as the file system would where that is the order. */
@@ -133,6 +141,7 @@ function patchFiles(points: FaultPoints): void {
       if (order !== undefined) {
         real.writeSync(fd, bytes, offset, length >> 1);
         if (order.action === 'kill') points.kill(order);
+        if (order.action === 'exit') points.endThread(order);
         throw diskError(order.action, `${kind}.write`);
       }
     }
