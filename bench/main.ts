@@ -6,11 +6,27 @@ import { Command, InvalidArgumentError } from 'commander';
 import { errorMessage } from '../src/lib/errors.ts';
 import { packageFile } from '../src/lib/package-root.ts';
 import type { Benchmark } from './benchmark.ts';
+import { connections } from './connections.ts';
 import { type Measurement, medians, passes } from './figures.ts';
+import { influx } from './influx.ts';
 import { ingest } from './ingest.ts';
+import { latency } from './latency.ts';
+import { parquet } from './parquet.ts';
+import { peer } from './peer.ts';
+import { recovery } from './recovery.ts';
 import { appendResults, conditions, jsonLine, tableOf } from './report.ts';
+import { scaling } from './scaling.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [ingest];
+const BENCHMARKS: readonly Benchmark[] = [
+  ingest,
+  latency,
+  connections,
+  parquet,
+  influx,
+  recovery,
+  peer,
+  scaling,
+];
 
 interface Options {
   readonly seconds?: number;
@@ -48,7 +64,13 @@ async function runAll(benchmarks: readonly Benchmark[], options: Options): Promi
     const runs: (readonly Measurement[])[] = [];
     for (let run = 0; run < (options.runs ?? benchmark.runs); run += 1) {
       const { seconds } = options;
-      runs.push(await benchmark.measure({ seconds, picturesDir: packageFile('bench'), say }));
+      runs.push(
+        await benchmark.measure({
+          seconds,
+          picturesDir: options.append ? packageFile('bench') : undefined,
+          say,
+        }),
+      );
     }
     const figures = medians(benchmark.name, runs);
     if (options.append) appendResults(benchmark, figures, where, at);

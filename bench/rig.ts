@@ -23,6 +23,7 @@ import { type ThreadCpu, threadCpu } from './thread-cpu.ts';
 /** The identity that may send for every node. */
 export const DELEGATE = 'bench-gateway';
 const POLL_MS = 20;
+const OWN_CERTIFICATES_MAX = 1000;
 
 export interface RigOptions {
   /** Settings beside those that a fleet of this size needs. */
@@ -114,9 +115,15 @@ export class Rig {
     );
   }
 
+  /** Making certificates takes long: past a thousand nodes a delegate sends for all of them. */
+  async #credentialsFor(nodes: number): Promise<QuicCredentials[]> {
+    if (nodes <= OWN_CERTIFICATES_MAX) return this.credentials(nodes);
+    return [await this.deployment.nodeCredentials(DELEGATE)];
+  }
+
   /** Starts a load generator and waits until all its connections stand. */
   async load(task: Partial<LoadTask> & Pick<LoadTask, 'nodes'>): Promise<Load> {
-    const credentials = task.credentials ?? (await this.credentials(task.nodes));
+    const credentials = task.credentials ?? (await this.#credentialsFor(task.nodes));
     const whole: LoadTask = {
       remote: this.deployment.listen,
       credentials,
