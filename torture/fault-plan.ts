@@ -7,7 +7,16 @@ import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
 import { SINK_MODES } from './sink-server.ts';
 
 /** Faults of different families run beside each other, those of one family one after another. */
-export const FAMILIES = ['kill', 'signal', 'power', 'sink', 'disk', 'network', 'agent'] as const;
+export const FAMILIES = [
+  'kill',
+  'signal',
+  'power',
+  'sink',
+  'disk',
+  'network',
+  'agent',
+  'clock',
+] as const;
 export type Family = (typeof FAMILIES)[number];
 
 /** Which faults may come. */
@@ -206,4 +215,17 @@ export function agentPlan(seed: number, choice: FaultChoice): FaultPlan {
     kind('has a clock that jumps', 2),
   ];
   return new FaultPlan(seed, 'agent', choice, kinds, [200, 1500]);
+}
+
+/** The daemon's wall clock is set back or forth, and put right again. */
+export function clockPlan(seed: number, choice: FaultChoice): FaultPlan {
+  const kinds = ["clock: the daemon's is set back", "clock: the daemon's is set forth"].map(
+    (name) => ({
+      family: 'clock' as const,
+      name,
+      weight: 1,
+      lengthMs: [300, 8000] as const,
+    }),
+  );
+  return new FaultPlan(seed, 'clock', choice, kinds, [500, 5000]);
 }

@@ -16,6 +16,7 @@ import type { Build } from './daemon-supervisor.ts';
 import { FaultBook } from './fault-book.ts';
 import {
   agentPlan,
+  clockPlan,
   diskPlan,
   type FaultPlan,
   networkPlan,
@@ -23,6 +24,7 @@ import {
   sinkPlan,
 } from './fault-plan.ts';
 import { injectAgentFault } from './faults/agent-faults.ts';
+import { injectClockFault } from './faults/clock-faults.ts';
 import { injectDiskFault } from './faults/disk-faults.ts';
 import { injectNetworkFault } from './faults/network-faults.ts';
 import { injectProcessFault } from './faults/process-faults.ts';
@@ -120,6 +122,7 @@ async function injectFaults(world: TortureWorld, options: TortureOptions): Promi
     lane(diskPlan(seed, options, hasDisks), injectDiskFault),
     lane(networkPlan(seed, options), injectNetworkFault),
     lane(agentPlan(seed, options), injectAgentFault),
+    lane(clockPlan(seed, options), injectClockFault),
   ];
   void sleep(clock, seconds * 1000, over.signal).then(() => over.abort());
   try {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   agentPlan,
+  clockPlan,
   diskPlan,
   type FaultPlan,
   networkPlan,
@@ -19,6 +20,7 @@ describe('the plan of faults', () => {
     diskPlan(seed, all, true),
     networkPlan(seed, all),
     agentPlan(seed, all),
+    clockPlan(seed, all),
   ];
 
   it('is the same for the same seed and another for another', () => {
@@ -29,7 +31,7 @@ describe('the plan of faults', () => {
 
   it('has every kind of fault in it sooner or later', () => {
     const names = new Set(plans(1).flatMap((plan) => draw(plan, 2000).map(({ name }) => name)));
-    expect(names.size).toBe(24 + 13 + 11 + 8 + 5);
+    expect(names.size).toBe(24 + 13 + 11 + 8 + 5 + 2);
   });
 
   it('holds only faults of the families and names that were asked for', () => {

@@ -9,7 +9,8 @@
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
  * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`; `exit`,
  * which ends a writer's thread; `EIO`, `ENOSPC` and `EROFS`; `lie`: a commit that is made and
- * reported as failed. They strike at every occurrence from the nth on.
+ * reported as failed. They strike at every occurrence from the nth on. At `clock` the action
+ * is the number of milliseconds by which the daemon's wall clock is wrong.
  */
 import fs from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
@@ -27,6 +28,7 @@ interface Order {
 
 const CONTROL_AGE_MS = 3;
 const WRITER_EXIT = 7;
+const CLOCK_POINT = 'clock';
 
 const real = {
   readFileSync: fs.readFileSync,
@@ -84,6 +86,13 @@ class FaultPoints {
   fail(point: string): void {
     const action = this.at(point)?.action;
     if (action !== undefined && action !== 'lie') throw diskError(action, point);
+  }
+
+  /** By how much the wall clock is wrong. */
+  get clockErrorMs(): number {
+    this.#refresh();
+    const order = this.#orders.find(({ point }) => point === CLOCK_POINT);
+    return order === undefined ? 0 : Number(order.action);
   }
 
   #refresh(): void {
@@ -219,5 +228,7 @@ const controlPath = new URL(import.meta.url).searchParams.get('control');
 if (controlPath !== null) {
   const points = new FaultPoints(controlPath);
   patchFiles(points);
+  const realNow = Date.now;
+  Date.now = () => realNow() + points.clockErrorMs;
   if (isMainThread) patchJournal(points);
 }
