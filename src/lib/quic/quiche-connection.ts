@@ -38,7 +38,7 @@ export interface ConnectionHost {
   /** Puts the connection on the list for the next turn. */
   schedule(connection: QuicheConnection): void;
   /** The handshake is over, one way or the other. */
-  onHandshakeOver(): void;
+  onHandshakeOver(connection: QuicheConnection): void;
   /** The connection no longer counts; its ids still lead to it. */
   onClosed(): void;
   /** Nothing is left to say; the ids can go. */
@@ -153,6 +153,14 @@ export class QuicheConnection implements QuicConnection {
     this.#closeWith({ by: 'local', isApplication: false, code, reason });
   }
 
+  /** Ends a handshake so that its place is free when this returns. */
+  dropHandshake(): void {
+    const quiche = this.#quiche;
+    if (quiche === undefined || this.#isConnected) return;
+    this.#closeWith(handshakeGivenUp('another one needed its place'));
+    this.#finish(quiche);
+  }
+
   /** Takes one datagram; what it carries is delivered by the next `pump`. */
   receive(datagram: Uint8Array, fromHost: string, fromPort: number): void {
     const quiche = this.#quiche;
@@ -208,7 +216,7 @@ export class QuicheConnection implements QuicConnection {
   #becomeConnected(): void {
     this.#isConnected = true;
     this.#deadlineMs = Number.POSITIVE_INFINITY;
-    this.#host.onHandshakeOver();
+    this.#host.onHandshakeOver(this);
     this.#handlers.onConnected(this);
   }
 
@@ -291,7 +299,7 @@ export class QuicheConnection implements QuicConnection {
     this.#cancelTimer();
     this.#quiche = undefined;
     this.#writer.clear();
-    if (!this.#isConnected) this.#host.onHandshakeOver();
+    if (!this.#isConnected) this.#host.onHandshakeOver(this);
     this.#host.onClosed();
     if (lingerMs > 0) this.#cancelTimer = this.#host.clock.after(lingerMs, () => this.forget());
     else this.forget();
@@ -348,13 +356,13 @@ export class QuicheConnection implements QuicConnection {
       this.#finish(quiche);
       return;
     }
-    this.#closeWith({
-      by: 'handshake-timeout',
-      isApplication: false,
-      code: TRANSPORT_CONNECTION_REFUSED,
-      reason: 'handshake took too long',
-    });
+    this.#closeWith(handshakeGivenUp('handshake took too long'));
   }
+}
+
+function handshakeGivenUp(reason: string): LocalClose {
+  const code = TRANSPORT_CONNECTION_REFUSED;
+  return { by: 'handshake-timeout', isApplication: false, code, reason };
 }
 
 /** One datagram, or null where there is none. */

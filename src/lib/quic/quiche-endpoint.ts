@@ -75,7 +75,8 @@ class QuicheEndpoint implements QuicEndpoint {
   #scheduled: QuicheConnection[] = [];
   #isFlushPlanned = false;
   #connections = 0;
-  #handshakes = 0;
+  /** Oldest first. */
+  readonly #handshakes = new Set<QuicheConnection>();
   #isAccepting: boolean;
   #datagramsReceived = 0;
   #bytesReceived = 0;
@@ -102,7 +103,7 @@ class QuicheEndpoint implements QuicEndpoint {
   }
 
   get handshakes(): number {
-    return this.#handshakes;
+    return this.#handshakes.size;
   }
 
   get counters(): QuicCounters {
@@ -223,6 +224,7 @@ class QuicheEndpoint implements QuicEndpoint {
         this.#accept(accept, header, datagram, from, key);
         break;
       case 'accept_retried':
+        if (verdict.takesPlace) this.#dropOldestHandshake();
         this.#accept(accept, header, datagram, from, key, verdict.originalId);
         break;
       case 'retry':
@@ -240,6 +242,11 @@ class QuicheEndpoint implements QuicEndpoint {
     }
   }
 
+  #dropOldestHandshake(): void {
+    const [oldest] = this.#handshakes;
+    oldest?.dropHandshake();
+  }
+
   #refuse(header: packet.LongHeader, from: QuicAddress, why: QuicRefusal): void {
     const reason = why === 'stopping' ? 'stopping' : 'too many connections';
     const { destinationId, sourceId } = header;
@@ -253,7 +260,7 @@ class QuicheEndpoint implements QuicEndpoint {
       isAccepting: this.#isAccepting,
       connections: this.#connections,
       maxConnections: accept.maxConnections,
-      handshakes: this.#handshakes,
+      handshakes: this.#handshakes.size,
       maxHandshakes: accept.maxHandshakes,
       alwaysRetry: accept.alwaysRetry,
     };
@@ -306,7 +313,7 @@ class QuicheEndpoint implements QuicEndpoint {
     const connection = new QuicheConnection(this.#host, start);
     for (const key of start.keys) this.#byKey.set(key, connection);
     this.#connections += 1;
-    this.#handshakes += 1;
+    this.#handshakes.add(connection);
     return connection;
   }
 
@@ -323,8 +330,8 @@ class QuicheEndpoint implements QuicEndpoint {
       },
       sendAgain: (datagram, to) => this.#socket.send(datagram, to),
       schedule: (connection) => this.#schedule(connection),
-      onHandshakeOver: () => {
-        this.#handshakes -= 1;
+      onHandshakeOver: (connection) => {
+        this.#handshakes.delete(connection);
       },
       onClosed: () => {
         this.#connections -= 1;

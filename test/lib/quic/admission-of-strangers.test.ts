@@ -99,6 +99,34 @@ describe('strangers at an endpoint', () => {
     await eventually('there is room again', () => server.recorder.connected.length === 3);
   });
 
+  test('are let in over the bound in the place of a handshake that nobody goes on with', async () => {
+    const server = await bed.server(authorities.server, { accept: { maxConnections: 2 } });
+    const proxies = await Promise.all([1, 2].map(() => UdpProxy.open(server.endpoint.address)));
+    for (const proxy of proxies) {
+      let passed = 0;
+      proxy.filter = () => ++passed === 1;
+      await bed.client(proxy.address, await agent());
+    }
+    await eventually('two are half open', () => server.endpoint.handshakes === 2);
+    for (const nodeId of ['gpu-003', 'gpu-004']) {
+      const client = await bed.client(server.endpoint.address, await agent(nodeId));
+      const before = server.recorder.connected.length;
+      await eventually(`${nodeId} connects`, () => server.recorder.connected.length > before);
+      expect(client.recorder.closed).toHaveLength(0);
+    }
+    expect(server.recorder.closed.map(({ reason }) => reason.by)).toEqual([
+      'handshake-timeout',
+      'handshake-timeout',
+    ]);
+    expect(server.endpoint.connections).toBe(2);
+    expect(server.endpoint.handshakes).toBe(0);
+    // Those who are through are never the ones to go.
+    const late = await bed.client(server.endpoint.address, await agent('gpu-005'));
+    await eventually('the next is refused', () => late.recorder.closed.length === 1);
+    expect(server.refusals).toEqual(['max_connections']);
+    for (const proxy of proxies) proxy.close();
+  });
+
   test('are refused while the endpoint stops accepting, and others go on', async () => {
     const server = await bed.server(authorities.server);
     const early = await bed.client(server.endpoint.address, await agent('gpu-001'));
