@@ -35,7 +35,7 @@ export interface WorldDeps {
 }
 
 export async function buildWorld(
-  { seed, families }: TortureOptions,
+  { seed, families, load }: TortureOptions,
   { dir, book, build, clock, print }: WorldDeps,
 ): Promise<TortureWorld> {
   const complaints: string[] = [];
@@ -57,7 +57,7 @@ export async function buildWorld(
   obligations.onAck(() => supervisor.acknowledged());
   const random = new SeededRandom(`${seed}/network`);
   const network = await NetworkProxy.open(deployment.listen, random, clock);
-  const agents = await makeAgents(deployment, network, obligations, baseMs, clock);
+  const agents = await makeAgents(deployment, network, obligations, baseMs, clock, load);
   const spoolAgent = new SpoolAgent(
     packageFile('dist/torture/spool-agent-process.js'),
     {
@@ -65,7 +65,7 @@ export async function buildWorld(
       baseMs,
       remote: network.address,
       credentials: await deployment.nodeCredentials(nodeName(SPOOL_NODE)),
-      intervalMs: BATCH_INTERVAL_MS,
+      intervalMs: BATCH_INTERVAL_MS / load,
       spoolDir: path.join(dir, 'spool'),
     },
     { clock, obligations },
@@ -135,13 +135,17 @@ async function makeAgents(
   obligations: Obligations,
   baseMs: number,
   clock: Clock,
+  load: number,
 ): Promise<TortureAgent[]> {
   const agents: TortureAgent[] = [];
   for (let node = 1; node <= AGENTS; node += 1) {
     const credentials = await deployment.nodeCredentials(nodeName(node));
     const options = { node, baseMs, remote: network.address, credentials };
     agents.push(
-      new TortureAgent({ ...options, intervalMs: BATCH_INTERVAL_MS }, { clock, obligations }),
+      new TortureAgent(
+        { ...options, intervalMs: BATCH_INTERVAL_MS / load },
+        { clock, obligations },
+      ),
     );
   }
   return agents;

@@ -11,6 +11,8 @@ export interface TortureOptions {
   readonly families: ReadonlySet<Family>;
   /** Of those families only faults whose name holds this; '' is all. */
   readonly only: string;
+  /** Batches per second, as a multiple of about 120. */
+  readonly load: number;
   readonly json: boolean;
   /** Leaves the directory in place also where all is well. */
   readonly keep: boolean;

@@ -78,11 +78,12 @@ export function renderStory(options: TortureOptions, result: TortureResult): str
   const flaw = verdict.firstFlaw;
   const lines = [`FAILED with seed ${options.seed}`, ...findings.map((text) => `  ✘ ${text}`)];
   const families = [...options.families].join(',');
+  const load = options.load === 1 ? '' : ` --load ${options.load}`;
   const kills = options.kills === undefined ? '' : ` --kills ${options.kills}`;
   const only = options.only === '' ? '' : ` --only '${options.only}'`;
   lines.push(`  everything lies in ${dir}`);
   lines.push(
-    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}`,
+    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}${load}`,
   );
   const atMs = flaw?.ackedMs ?? book.faults.at(-1)?.atMs ?? 0;
   if (flaw !== undefined) {

@@ -1,13 +1,24 @@
 import fs from 'node:fs';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { parseFamilies } from '../../torture/options.ts';
 import { runTorture, type TortureResult } from '../../torture/torture.ts';
 import { brokenBuild, type Edit } from '../helpers/broken-build.ts';
 
+vi.setConfig({ testTimeout: 180_000 });
+
 /** A few seconds of the faults that find this flaw. */
 async function torment(edits: readonly Edit[], faults: string, only = ''): Promise<TortureResult> {
   const families = parseFamilies(faults);
-  const options = { seed: 1, seconds: 40, kills: 5, families, only, json: false, keep: false };
+  const options = {
+    seed: 1,
+    seconds: 40,
+    kills: 5,
+    families,
+    only,
+    load: 1,
+    json: false,
+    keep: false,
+  };
   const result = await runTorture(options, () => {}, brokenBuild(edits));
   onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
   return result;

@@ -9,7 +9,15 @@ const SECONDS = 30;
 /** Names the seed and tells the story where a promise was broken. */
 async function keepsItsPromises(seed: number, faults: string): Promise<void> {
   const families = parseFamilies(faults);
-  const options = { seed, seconds: SECONDS, kills: undefined, only: '', json: false, keep: false };
+  const options = {
+    seed,
+    seconds: SECONDS,
+    kills: undefined,
+    only: '',
+    load: 1,
+    json: false,
+    keep: false,
+  };
   const result = await runTorture({ ...options, families }, () => {});
   onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
   const story = result.findings.length === 0 ? '' : renderStory({ ...options, families }, result);
