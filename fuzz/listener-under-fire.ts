@@ -38,6 +38,7 @@ const DECODE_LIMITS = {
   maxLabelValueBytes: 1024,
   maxSeries: 10_000,
   maxTextCharacters: 1_000_000,
+  maxTextPerByte: 32,
 };
 const HELLO: Omit<Hello, 'nodeId'> = {
   schemaVersion: 1,

@@ -51,6 +51,8 @@ const LISTENER_CLOSE_DEADLINE_MS = 5000;
 const SEAL_SHARE_OF_JOURNAL = 0.25;
 /** A series table may stand for this much text for each byte that a batch may have. */
 const TABLE_TEXT_PER_BATCH_BYTE = 8;
+/** And for this much for each byte that it has; a node's own tables come to ten or twenty. */
+const TABLE_TEXT_PER_TABLE_BYTE = 32;
 
 export interface DaemonDeps {
   readonly logger: Logger;
@@ -279,6 +281,7 @@ function createIngest(
         // Twice what the node could ever have admitted, and a batch on top.
         maxSeries: 2 * limits.max_cardinality_per_node + limits.max_batch_size,
         maxTextCharacters: TABLE_TEXT_PER_BATCH_BYTE * limits.max_batch_bytes,
+        maxTextPerByte: TABLE_TEXT_PER_TABLE_BYTE,
       },
     },
   );

@@ -19,6 +19,7 @@ const LIMITS = {
   maxLabelValueBytes: 64,
   maxSeries: 2000,
   maxTextCharacters: 100_000,
+  maxTextPerByte: 32,
 };
 const PEER: PeerIdentity = {
   nodeIds: ['node-1'],

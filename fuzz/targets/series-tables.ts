@@ -13,6 +13,7 @@ const LIMITS = {
   maxLabelValueBytes: 64,
   maxSeries: 100,
   maxTextCharacters: 10_000,
+  maxTextPerByte: 32,
 };
 
 /** The parser with limits and without, and what it makes of what it made. */

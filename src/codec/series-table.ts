@@ -20,6 +20,8 @@ const NO_LIMITS: TableLimits = {
   maxLabelValueBytes: Number.POSITIVE_INFINITY,
   maxSeries: Number.POSITIVE_INFINITY,
   maxTextCharacters: Number.POSITIVE_INFINITY,
+  // Not infinite, for a table may have no bytes.
+  maxTextPerByte: Number.MAX_VALUE,
 };
 
 /**

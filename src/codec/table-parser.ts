@@ -23,6 +23,8 @@ export interface TableLimits {
    * their texts in a table, so that a megabyte of it could otherwise stand for gigabytes.
    */
   readonly maxTextCharacters: number;
+  /** The same for each byte of the table, beyond the first 64 Ki: what is dear must also be long. */
+  readonly maxTextPerByte: number;
 }
 
 export type TableResult =
@@ -30,6 +32,8 @@ export type TableResult =
   | { readonly ok: false; readonly message: string };
 
 export type Label = readonly [key: string, value: string];
+
+const FREE_TEXT_CHARACTERS = 65_536;
 
 const KINDS: readonly MetricKind[] = ['unspecified', 'gauge', 'counter'];
 
@@ -115,6 +119,7 @@ class TableParser {
   readonly #symbols: string[] = [];
   readonly #symbolBytes: number[] = [];
   readonly #series: Series[] = [];
+  readonly #maxTextCharacters: number;
   #textCharacters = 0;
   /** Label sets by their packed references, as latin1 text. */
   readonly #labelSets = new Map<string, LabelSet>();
@@ -125,6 +130,9 @@ class TableParser {
     this.#bytes = bytes;
     this.#reader = Reader.create(bytes);
     this.#limits = limits;
+    const { maxTextCharacters, maxTextPerByte } = limits;
+    const earned = FREE_TEXT_CHARACTERS + maxTextPerByte * bytes.length;
+    this.#maxTextCharacters = Math.min(maxTextCharacters, earned);
   }
 
   parse(): readonly Series[] {
@@ -176,14 +184,15 @@ class TableParser {
   }
 
   #checkSize(characters: number): void {
-    const { maxSeries, maxTextCharacters } = this.#limits;
+    const { maxSeries } = this.#limits;
+    const limit = this.#maxTextCharacters;
     if (this.#series.length >= maxSeries) {
       throw new InvalidSeries(`table has more than ${maxSeries} series`);
     }
     this.#textCharacters += characters;
-    if (this.#textCharacters > maxTextCharacters) {
+    if (this.#textCharacters > limit) {
       const found = `up to ${this.#where()} come to ${this.#textCharacters} characters`;
-      throw new InvalidSeries(`names and labels ${found}, over the limit of ${maxTextCharacters}`);
+      throw new InvalidSeries(`names and labels ${found}, over the limit of ${limit}`);
     }
   }
 

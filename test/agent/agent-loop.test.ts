@@ -32,7 +32,8 @@ async function runRounds(sources: Source[], rounds: number): Promise<Map<string,
 function contents(stub: StubCollector): Map<string, number>[] {
   const limits = { maxBatchSamples: 1e6, maxLabelsPerSeries: 64, maxNameBytes: 999 };
   const tables = { maxLabelValueBytes: 999, maxSeries: 1e6, maxTextCharacters: 1e9 };
-  const decoder = new BatchDecoder({ ...limits, ...tables });
+  const ratio = { maxTextPerByte: 1000 };
+  const decoder = new BatchDecoder({ ...limits, ...tables, ...ratio });
   return stub.received.map(({ bytes }) => {
     const result = decoder.decode(bytes);
     if (!result.ok) throw new Error(result.message);

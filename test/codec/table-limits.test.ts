@@ -29,4 +29,14 @@ describe('a series table', () => {
       'bad_series: names and labels up to series 99 come to 6200 characters, over the limit of 6199',
     );
   });
+
+  it('may stand for so much text for each of its bytes', () => {
+    const labels = [['k', 'v'.repeat(60)]] as const;
+    const series = Array.from({ length: 2000 }, () => gauge('n', labels));
+    // 2000 series of 10 bytes and 62 characters, and 64 Ki characters that every table may have.
+    expect(decodeTable(series, { maxTextPerByte: 3 })).toBe(2000);
+    expect(decodeTable(series, { maxTextPerByte: 2 })).toMatch(
+      /^bad_series: names and labels up to/,
+    );
+  });
 });

@@ -61,6 +61,7 @@ const LIMITS = {
   maxLabelValueBytes: 4096,
   maxSeries: 100_000,
   maxTextCharacters: 100_000_000,
+  maxTextPerByte: 1000,
 };
 
 export class StubCollector {

@@ -13,6 +13,7 @@ export const TEST_LIMITS: DecodeLimits = {
   maxLabelValueBytes: 64,
   maxSeries: 10_000_000,
   maxTextCharacters: 100_000_000,
+  maxTextPerByte: 1000,
 };
 
 export interface WireRow {

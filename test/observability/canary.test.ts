@@ -11,6 +11,7 @@ const LIMITS = {
   maxLabelValueBytes: 10,
   maxSeries: 10,
   maxTextCharacters: 1000,
+  maxTextPerByte: 32,
 };
 
 /** A canary whose acknowledgements and writers are moved by hand. */
