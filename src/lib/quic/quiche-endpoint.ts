@@ -322,7 +322,7 @@ class QuicheEndpoint implements QuicEndpoint {
       clock: this.#clock,
       local: this.address,
       sendBuffer: Buffer.allocUnsafeSlow(65_535),
-      reader: new StreamReader(),
+      reader: new StreamReader(this.#clock),
       sendCopy: (datagram, to) => {
         const copy = Buffer.from(datagram);
         this.#socket.send(copy, to);

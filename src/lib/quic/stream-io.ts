@@ -2,12 +2,18 @@
  * Reading and writing the streams of one quiche connection.
  */
 import type { Connection } from '@matrixai/quic/native/types.js';
+import type { Clock } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
 import { WriteQueue } from './write-queue.ts';
 
 /** Bytes handed on for one connection in one turn; the rest waits so that others get theirs. */
 const READ_BYTES_MAX = 512 * 1024;
-const READ_BUFFER_BYTES = 128 * 1024;
+/**
+ * So does time: what a peer sends may cost more to handle than to carry. One buffer is always
+ * handed on, so the buffer bounds what this cannot.
+ */
+const READ_MS_MAX = 10;
+const READ_BUFFER_BYTES = 64 * 1024;
 
 export interface StreamSink {
   /** `bytes` are valid until this returns. */
@@ -18,6 +24,11 @@ export interface StreamSink {
 /** Reads streams through one buffer; shared by all connections of an endpoint. */
 export class StreamReader {
   readonly #buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+  readonly #clock: Clock;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /**
    * Hands on what can be read until the bound of one turn; returns whether more is waiting. Asks
@@ -25,10 +36,11 @@ export class StreamReader {
    */
   read(quiche: Connection, isStopped: () => boolean, sink: StreamSink): boolean {
     let left = READ_BYTES_MAX;
+    const endMs = this.#clock.monotonicMs() + READ_MS_MAX;
     for (const streamId of quiche.readable()) {
       for (let goOn = true; goOn; ) {
         if (isStopped()) return false;
-        if (left <= 0) return true;
+        if (left <= 0 || this.#clock.monotonicMs() >= endMs) return true;
         const read = this.#readOnce(quiche, streamId, sink);
         left -= read;
         goOn = read === this.#buffer.length;
