@@ -7,7 +7,9 @@
 import fastify from 'fastify';
 import type { Registry } from 'prom-client';
 import { OperatingError } from '../lib/errors.ts';
+import { coalesce } from './coalesce.ts';
 import type { Readiness } from './readiness.ts';
+import { SocketLimit } from './socket-limit.ts';
 
 const CONNECTIONS_MAX = 256;
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -42,10 +44,15 @@ export async function startHttpServer(
     maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
     forceCloseConnections: true,
   });
-  server.server.maxConnections = CONNECTIONS_MAX;
+  const sockets = new SocketLimit(server.server, CONNECTIONS_MAX);
+  server.addHook('onRequest', (request, reply, done) => {
+    if (sockets.admit(request.raw, reply.raw)) done();
+    else reply.hijack();
+  });
 
+  const renderMetrics = coalesce(() => registry.metrics());
   server.get('/metrics', async (_request, reply) => {
-    return reply.type(registry.contentType).send(await registry.metrics());
+    return reply.type(registry.contentType).send(await renderMetrics());
   });
   server.get('/healthz', async () => ({ status: 'alive' }));
   server.get('/readyz', async (_request, reply) => {

@@ -70,3 +70,40 @@ test('closing twice is fine, and ends connections that are kept open', async () 
   await Promise.all([server.close(), server.close()]);
   await ended;
 });
+
+test('clients that never end their requests do not keep others out', async () => {
+  const { port, url } = await startServer();
+  const slow: net.Socket[] = [];
+  for (let index = 0; index < 300; index += 1) {
+    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+    slow.push(socket);
+    await new Promise((resolve) => socket.once('connect', resolve));
+    socket.write('GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ');
+  }
+  onTestFinished(() => {
+    for (const socket of slow) socket.destroy();
+  });
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  // The first ones gave way to the last ones, and to the probe.
+  await expect.poll(() => slow.filter(({ closed }) => closed).length).toBeGreaterThanOrEqual(44);
+  expect(slow.slice(-200).every(({ closed }) => !closed)).toBe(true);
+});
+
+test('a client gets one page at a time, however many it asks for ahead', async () => {
+  const { registry, port, url } = await startServer();
+  let renderings = 0;
+  new Counter({
+    name: 'renderings_total',
+    help: 'Renderings.',
+    registers: [registry],
+    collect: () => {
+      renderings += 1;
+    },
+  });
+  const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1000));
+  await closed;
+  expect(renderings).toBeLessThan(5);
+  expect((await fetch(`${url}/metrics`)).status).toBe(200);
+});
