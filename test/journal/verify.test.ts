@@ -1,4 +1,6 @@
-/** Every way in which a journal can be wrong is found, and nothing else, beside a running daemon. */
+/**
+ * Every way in which a journal can be wrong is found, and nothing else, beside a running daemon.
+ */
 import path from 'node:path';
 import { open } from 'lmdb';
 import { expect, test } from 'vitest';

@@ -119,7 +119,10 @@ test('a writer whose thread hangs in the system is noticed, while everything els
   const client = await scenario.openClient('gpu-001');
   const samples = countedSamples(4, systemClock.nowMs());
   expect(await client.send(samples.table, samples.next())).toMatchObject({ status: 'accepted' });
-  fs.closeSync(fs.openSync(pipe, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK));
+  // The call returns, and the next one finds no pipe.
+  const reader = fs.openSync(pipe, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK);
+  fs.rmSync(pipe, { force: true });
+  fs.closeSync(reader);
   await becomesReady(daemon);
 });
 
