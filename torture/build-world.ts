@@ -8,6 +8,7 @@ import { Deployment, type Settings } from '../harness/deployment.ts';
 import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
 import type { Clock } from '../src/lib/clock.ts';
 import { packageFile } from '../src/lib/package-root.ts';
+import { Complaints } from './complaints.ts';
 import { type Build, DaemonSupervisor, type EndedDaemon } from './daemon-supervisor.ts';
 import { Disks } from './disks.ts';
 import type { FaultBook } from './fault-book.ts';
@@ -38,7 +39,7 @@ export async function buildWorld(
   { seed, families, load }: TortureOptions,
   { dir, book, build, clock, print }: WorldDeps,
 ): Promise<TortureWorld> {
-  const complaints: string[] = [];
+  const complaints = new Complaints(clock);
   const needsDisks = families.has('disk') || families.has('power');
   const disks = needsDisks ? mountDisks(dir, print) : undefined;
   const outputDir = path.join(disks?.warehouse.dir ?? dir, 'warehouse');
@@ -152,7 +153,7 @@ async function makeAgents(
 }
 
 /** A daemon that nobody ended has crashed. */
-function complainOfEnd({ atMs, exit, fault }: EndedDaemon, complaints: string[]): void {
+function complainOfEnd({ atMs, exit, fault }: EndedDaemon, complaints: Complaints): void {
   if (fault !== undefined) return;
   const time = new Date(atMs).toISOString();
   complaints.push(`the daemon ended by itself at ${time} with ${exit.code ?? exit.signal}`);

@@ -19,6 +19,8 @@ export interface Books {
   /** By writer: accepted − written − dead-lettered − pending. */
   readonly unaccounted: readonly number[];
   readonly deadLettered: number;
+  /** The journal's file, which never shrinks: it tells of space that is not used again. */
+  readonly journalFileBytes: number;
 }
 
 export interface Evidence {

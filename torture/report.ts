@@ -42,7 +42,7 @@ export function renderTable({ book, verdict, rest, world, seconds }: TortureResu
     'recovery p50 ms',
     'max ms',
   ];
-  const { accepted, duplicate, rejected, deadLettered } = rest.books ?? {};
+  const { accepted, duplicate, rejected, deadLettered, journalFileBytes = 0 } = rest.books ?? {};
   return [
     formatTable(header, cells),
     `\n  ${promisedSamples(world.obligations)} acknowledged samples, ${warehouse.rows} rows in `,
@@ -50,7 +50,7 @@ export function renderTable({ book, verdict, rest, world, seconds }: TortureResu
     `${sink?.onlyDeadLetters ?? 0} only as dead letters, of which ${sink?.innocentDeadLetters ?? 0} `,
     'were given up with others\n',
     `  ledger: accepted ${accepted}, duplicate ${duplicate}, rejected ${rejected}, `,
-    `dead-lettered ${deadLettered}\n`,
+    `dead-lettered ${deadLettered}; journal file ${mebibytes(journalFileBytes)}\n`,
     `  ${world.supervisor.starts} starts, at rest after ${rest.seconds.toFixed(1)} s, memory `,
     `${mebibytes(rest.warmBytes)} fresh and ${mebibytes(rest.restBytes)} at rest, `,
     `${seconds.toFixed(0)} s in all\n`,
@@ -85,7 +85,7 @@ export function renderStory(options: TortureOptions, result: TortureResult): str
   lines.push(
     `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}${load}`,
   );
-  const atMs = flaw?.ackedMs ?? book.faults.at(-1)?.atMs ?? 0;
+  const atMs = flaw?.ackedMs ?? world.complaints.all[0]?.atMs ?? book.faults.at(-1)?.atMs ?? 0;
   if (flaw !== undefined) {
     const when = flaw.ackedMs === undefined ? 'never' : isoTime(flaw.ackedMs);
     lines.push(

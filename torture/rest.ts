@@ -79,7 +79,8 @@ async function readBooks(
     const page = await supervisor.daemon?.metrics();
     if (page === undefined) return undefined;
     const deadLettered = page.sum('samples_dead_lettered_total', { writer: 'influxdb' });
-    return { ...page.ledger(writers), deadLettered };
+    const journalFileBytes = page.sum('journal_file_bytes');
+    return { ...page.ledger(writers), deadLettered, journalFileBytes };
   } catch (error) {
     complaints.push(`cannot read the daemon's books: ${errorMessage(error)}`);
     return undefined;

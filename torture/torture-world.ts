@@ -3,6 +3,7 @@
  */
 import type { Deployment } from '../harness/deployment.ts';
 import type { Clock } from '../src/lib/clock.ts';
+import type { Complaints } from './complaints.ts';
 import type { DaemonSupervisor } from './daemon-supervisor.ts';
 import type { Disks } from './disks.ts';
 import type { FaultBook, InjectedFault } from './fault-book.ts';
@@ -26,7 +27,7 @@ export interface TortureWorld {
   /** Undefined where disks of our own could not be mounted. */
   readonly disks: Disks | undefined;
   /** Things that went wrong while it ran; the oracle's findings come on top. */
-  readonly complaints: string[];
+  readonly complaints: Complaints;
   readonly print: (text: string) => void;
   /** The beginning of the hours that are sent, Unix ms. */
   readonly baseMs: number;

@@ -81,7 +81,8 @@ export async function runTorture(
       sink: world.sink?.store,
       books: rest.books,
     });
-    const findings = [...world.complaints, ...verdict.findings];
+    const complaints = world.complaints.all.map(({ text }) => text);
+    const findings = [...complaints, ...verdict.findings];
     attribute(world, verdict);
     keep = options.keep || findings.length > 0;
     const seconds = (clock.monotonicMs() - startedMs) / 1000;

@@ -36,6 +36,7 @@ const POINT_DEADLINE_MS = 8000;
 const RECOVERY_DEADLINE_MS = 60_000;
 const WRITER_ENDED = 'writer ended';
 const STOP_DEADLINE_MS = 45_000;
+const ORDER_AGE_MS = 100;
 
 /** Injects one fault and waits until the daemon acknowledges again. */
 export const injectProcessFault: Inject = async (world, planned, fault) => {
@@ -45,6 +46,8 @@ export const injectProcessFault: Inject = async (world, planned, fault) => {
   if (!(await supervisor.recovered(RECOVERY_DEADLINE_MS))) {
     world.complaints.push(`no acknowledgement within 60 s after "${fault.name}"`);
   }
+  // An order that was taken back just now may still strike.
+  await sleep(world.clock, ORDER_AGE_MS);
   release();
 };
 
@@ -117,7 +120,7 @@ async function killInRecovery(world: TortureWorld, point: string): Promise<strin
   supervisor.signal('SIGKILL');
   await waitForEnd(world);
   await supervisor.launched(5000);
-  const isHit = await supervisor.ended(3000);
+  const isHit = await supervisor.ended(6000);
   disarm();
   return isHit ? `at ${point}` : `${point} was not reached; killed once`;
 }
