@@ -11,7 +11,9 @@
  * `plan` says what to write, and only after the commit `fold` makes it so in memory.
  *
  * Bounded: EPOCHS_PER_NODE epochs of a node, the least recently used is forgotten; nodes that were
- * silent for `forgetUnseen`'s time go altogether. A forgotten producer that comes back is new.
+ * silent for `planForgetting`'s time go altogether. A forgotten producer that comes back is new, so
+ * the order of use must survive restarts whatever the wall clock does: the stored times of use only
+ * ever rise.
  */
 import { createHash } from 'node:crypto';
 import { ProducerWindow, WINDOW_BYTES } from './producer-window.ts';
@@ -55,6 +57,9 @@ interface Producer {
   readonly pending: Set<number>;
 }
 
+/** Between two uses while the wall clock stands still or has been set back. */
+const TICK_MS = 1 / 1024;
+
 const NEVER: Now = { wallMs: 0, monotonicMs: 0 };
 
 type Epochs = Map<number, Producer>;
@@ -63,6 +68,8 @@ export class Producers {
   /** Both maps in order of use, least recent first. */
   readonly #nodes = new Map<string, Epochs>();
   #count = 0;
+  /** The largest time of use, stored or about to be. */
+  #lastUseMs = 0;
 
   get count(): number {
     return this.#count;
@@ -107,14 +114,15 @@ export class Producers {
       change.sequences.push(step.sequence);
     }
     const evicted = this.#surplus(touched);
+    const use = { ...now, wallMs: Math.max(now.wallMs, this.#lastUseMs + TICK_MS) };
     return {
       puts: [...touched.values()].map((change) => ({
         key: keyOf(change.nodeId, change.epoch),
-        value: encodeProducer(change, now.wallMs),
+        value: encodeProducer(change, use.wallMs),
       })),
       removes: evicted.map(([nodeId, epoch]) => keyOf(nodeId, epoch)),
       gaps,
-      fold: () => this.#fold(touched, evicted, now),
+      fold: () => this.#fold(touched, evicted, use),
     };
   }
 
@@ -150,6 +158,7 @@ export class Producers {
       const producer = this.#producer(nodeId, epoch);
       producer.window = window;
       producer.lastSeen = { wallMs: lastSeenMs, monotonicMs };
+      this.#lastUseMs = Math.max(this.#lastUseMs, lastSeenMs);
       producer.stored = true;
       this.#touch(nodeId, epoch, producer);
     }
@@ -158,11 +167,12 @@ export class Producers {
   #fold(
     touched: ReadonlyMap<Producer, Touched>,
     evicted: readonly [string, number][],
-    now: Now,
+    use: Now,
   ): void {
+    this.#lastUseMs = use.wallMs;
     for (const [producer, { nodeId, epoch, window, sequences }] of touched) {
       producer.window = window;
-      producer.lastSeen = now;
+      producer.lastSeen = use;
       producer.stored = true;
       for (const sequence of sequences) producer.pending.delete(sequence);
       this.#touch(nodeId, epoch, producer);

@@ -121,6 +121,21 @@ describe('producers', () => {
     expect(producers.planForgetting(before, 100).removes).toEqual([]);
   });
 
+  test('the epochs used last are kept over a restart also when the clock was set back', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    for (let epoch = 1; epoch <= EPOCHS_PER_NODE; epoch += 1) {
+      const wallMs = epoch <= 4 ? 1e9 + epoch : 1e6 + epoch;
+      commit(producers, stored, [step(1, epoch)], { wallMs, monotonicMs: epoch });
+    }
+    const restarted = new Producers();
+    restarted.restore(stored.values(), 0);
+    commit(restarted, stored, [step(1, 100)], { wallMs: 1e6, monotonicMs: 1 });
+    commit(restarted, stored, [step(1, 101)], { wallMs: 1e9 + 9, monotonicMs: 2 });
+    const known = (epoch: number) => restarted.state('node-1', epoch, 1) === 'durable';
+    expect([1, 2, 3, 4, 5, 6, 7, 8, 100, 101].filter(known)).toEqual([3, 4, 5, 6, 7, 8, 100, 101]);
+  });
+
   test('a node id too long for a key is stored all the same', () => {
     const stored = new Map<string, Uint8Array>();
     const nodeId = 'x'.repeat(5000);
