@@ -8,8 +8,8 @@ import type { Environment } from './environment.ts';
 import { type ConfigProblem, type ReadResult, readConfig } from './read-config.ts';
 import type { Config } from './schema.ts';
 
-/** Far over any configuration; a file this large was given by mistake. */
-const FILE_BYTES_MAX = 1024 * 1024;
+/** Far over any configuration; a file this large was given by mistake, and nonsense is slow to parse. */
+const FILE_BYTES_MAX = 128 * 1024;
 
 /**
  * The configuration of `path`, or the defaults where it is undefined, with the overrides of

@@ -3,7 +3,17 @@
  * single values), so the walk is bounded whatever the file contains; aliases, tags and deeper
  * nesting end in a problem of the key they stand at.
  */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+} from 'yaml';
+import { errorMessage } from '../lib/errors.ts';
 
 /** One `key: value` of the file. */
 export interface YamlEntry {
@@ -44,13 +54,27 @@ const DEPTH_MAX = 4;
 /** Parses a whole file; syntax errors are returned, never thrown. */
 export function parseYamlSource(text: string): YamlSource {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false });
+  const document = tryParse(text, lines);
+  if (typeof document === 'string') {
+    const syntaxErrors = [{ line: 1, message: document, fatal: true }];
+    return { root: { kind: 'empty' }, syntaxErrors };
+  }
   const syntaxErrors = [...document.errors, ...document.warnings].map((error) => ({
     line: lines.linePos(error.pos[0]).line,
     message: error.code === 'DUPLICATE_KEY' ? 'this key was given before' : error.message,
     fatal: error.code !== 'DUPLICATE_KEY',
   }));
   return { root: toValue(document.contents, lines, DEPTH_MAX), syntaxErrors };
+}
+
+/** The parser recurses, so that a few kilobytes of nesting are deeper than the stack. */
+function tryParse(text: string, lines: LineCounter): Document.Parsed | string {
+  try {
+    return parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: false });
+  } catch (error) {
+    if (error instanceof RangeError) return 'the file is nested too deeply to be read';
+    return `the file cannot be read: ${errorMessage(error)}`;
+  }
 }
 
 function toValue(node: unknown, lines: LineCounter, depth: number): YamlValue {

@@ -119,6 +119,11 @@ observability: { metrics_port: 9999, log_level: debug }
     expect(problems('- a\n- b')).toEqual(['c.yaml:1: the file must consist of sections with keys']);
   });
 
+  it('reports nesting that is deeper than the stack', () => {
+    const text = `a: [x,${'\n  a: 1\n'.repeat(10_000)}`;
+    expect(problems(text)).toEqual(['c.yaml:1: the file is nested too deeply to be read']);
+  });
+
   it('gives up on a file with hundreds of problems', () => {
     const lines = Array.from({ length: 5000 }, (_, line) => `  listen_adr_${line}: 1`);
     const result = readConfig({ name: 'c.yaml', text: `server:\n${lines.join('\n')}` }, {});
