@@ -4,6 +4,7 @@
  * Read-only and small; every request, connection and header is bounded because the port is usually
  * reachable by more than Prometheus.
  */
+import http from 'node:http';
 import fastify from 'fastify';
 import type { Registry } from 'prom-client';
 import { OperatingError } from '../lib/errors.ts';
@@ -13,6 +14,7 @@ import { SocketLimit } from './socket-limit.ts';
 
 const CONNECTIONS_MAX = 256;
 const REQUEST_TIMEOUT_MS = 10_000;
+const CHECK_INTERVAL_MS = 2000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const REQUESTS_PER_SOCKET_MAX = 1000;
 
@@ -38,16 +40,8 @@ export async function startHttpServer(
   const server = fastify({
     logger: false,
     bodyLimit: 1024,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    connectionTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
-    maxRequestsPerSocket: REQUESTS_PER_SOCKET_MAX,
     forceCloseConnections: true,
-  });
-  const sockets = new SocketLimit(server.server, CONNECTIONS_MAX);
-  server.addHook('onRequest', (request, reply, done) => {
-    if (sockets.admit(request.raw, reply.raw)) done();
-    else reply.hijack();
+    serverFactory: createBoundedServer,
   });
 
   const renderMetrics = coalesce(() => registry.metrics());
@@ -80,4 +74,21 @@ export async function startHttpServer(
   const address = server.server.address();
   const port = typeof address === 'object' && address !== null ? address.port : bind.port;
   return { address: { host: bind.host, port }, close: () => server.close() };
+}
+
+/** Requests that are not to be handled end here, before they cost what a request costs. */
+function createBoundedServer(handler: http.RequestListener): http.Server {
+  const timeouts = {
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: REQUEST_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+  };
+  const server = http.createServer(timeouts, (request, response) => {
+    if (sockets.admit(request, response)) handler(request, response);
+  });
+  const sockets = new SocketLimit(server, CONNECTIONS_MAX);
+  server.maxRequestsPerSocket = REQUESTS_PER_SOCKET_MAX;
+  server.setTimeout(KEEP_ALIVE_TIMEOUT_MS);
+  return server;
 }
