@@ -11,7 +11,7 @@ export interface FuzzTarget {
   readonly seeds: readonly Buffer[];
   /** Pieces that mean something to this parser, to be put where they do not belong. */
   readonly tokens: readonly Buffer[];
-  /** A case that takes longer is a finding; default: 1000 ms. */
+  /** A case that takes more of the processor is a finding; default: 1000 ms. */
   readonly caseMsMax?: number;
   /**
    * Feeds one input through the parser's boundary. Throws, or rejects, where the parser did what it
