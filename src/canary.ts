@@ -57,6 +57,8 @@ export interface CanaryAge {
   readonly hasPassed: boolean;
   /** For how long nothing has come through although a canary waits; 0 where none does. */
   readonly stuckMs: number;
+  /** Canaries that have not come through, those that were forgotten left out. */
+  readonly waiting: number;
 }
 
 export class Canary {
@@ -191,8 +193,9 @@ class Stage {
     this.#isWaiting = isMoreWaiting;
   }
 
-  age(nowMs: number): CanaryAge {
+  age(nowMs: number, waiting = this.#isWaiting ? 1 : 0): CanaryAge {
     return {
+      waiting,
       stage: this.#name,
       ageMs: nowMs - this.#passedSentMs,
       hasPassed: this.#hasPassed,
@@ -233,6 +236,6 @@ class WriterStage {
   }
 
   age(nowMs: number): CanaryAge {
-    return this.#stage.age(nowMs);
+    return this.#stage.age(nowMs, this.#waiting.length);
   }
 }

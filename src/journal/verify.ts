@@ -38,6 +38,8 @@ export interface JournalVerification {
 export interface VerifyOptions {
   /** How many series an encoded table holds; throws where it is no table. */
   readonly seriesCount: (table: Uint8Array) => number;
+  /** Called after each slice with the last seq looked at; the next one waits for it. */
+  readonly onSlice?: (seq: number) => void | Promise<void>;
 }
 
 /** Throws OperatingError where the journal cannot be opened at all. */
@@ -56,6 +58,7 @@ export async function verifyJournal(
 class Verification {
   readonly #env: JournalEnvironment;
   readonly #seriesCount: VerifyOptions['seriesCount'];
+  readonly #onSlice: (seq: number) => void | Promise<void>;
   readonly #told: JournalFault[] = [];
   #faults = 0;
   #records = 0;
@@ -71,9 +74,10 @@ class Verification {
   /** By node as keys have it, how many epochs of it are remembered. */
   readonly #epochs = new Map<string, number>();
 
-  constructor(env: JournalEnvironment, { seriesCount }: VerifyOptions) {
+  constructor(env: JournalEnvironment, { seriesCount, onSlice }: VerifyOptions) {
     this.#env = env;
     this.#seriesCount = seriesCount;
+    this.#onSlice = onSlice ?? (() => {});
   }
 
   async run(): Promise<JournalVerification> {
@@ -112,8 +116,7 @@ class Verification {
       this.#env.refresh();
       const end = Math.min(head.seq, seq + SLICE_RECORDS - 1);
       while (seq <= end) seq = this.#checkRecord(seq);
-      // A daemon, or the reader's own terminal, gets its turn.
-      await new Promise(setImmediate);
+      await this.#onSlice(seq - 1);
     }
     const last = this.#before;
     if (last?.seq !== head.seq) return;

@@ -114,6 +114,8 @@ describe('the canary', () => {
       await answer();
       await pass(2000);
     }
+    expect(stage('influxdb').waiting).toBeGreaterThan(100);
+    expect(stage('influxdb').waiting).toBeLessThanOrEqual(1024);
     state.passedSeq = state.headSeq - 10;
     expect(stage('influxdb').ageMs).toBeLessThan(120_000);
   });

@@ -78,6 +78,27 @@ test.each(['hyparquet', 'parquetjs'] as const)('the points are identical (%s)', 
   expect(second.points()).toEqual(first.points());
 });
 
+test('batches stay apart, and the later value of a point wins', async () => {
+  const { book, first, second, write, backfill } = await setUp();
+  // Never in one table, so nothing has to be told apart.
+  book.add('n', [gauge('mem', { gpu: '1', pod: 'left' })], [[0, START_MS, 1]]);
+  book.add('n', [gauge('mem', { gpu: '1', pod: 'right' })], [[0, START_MS + 1, 2]]);
+  // The rows of the later batch come first in the file.
+  book.add('n', [gauge('b')], [[0, START_MS, 1]]);
+  book.add(
+    'n',
+    [gauge('a'), gauge('b')],
+    [
+      [0, START_MS, 1],
+      [1, START_MS, 2],
+    ],
+  );
+  await write();
+  await backfill();
+  expect(second.points()).toEqual(first.points());
+  expect([...first.points()].filter(([point]) => point.includes('pod'))).toHaveLength(2);
+});
+
 test('only what was asked for is written, from whole files of many row groups', async () => {
   const { book, second, write, backfill } = await setUp({ row_group_rows: 1000 });
   const series = Array.from({ length: 50 }, (_, i) => gauge('m', { gpu: String(i) }));

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Registry } from 'prom-client';
 import { expect, onTestFinished, test } from 'vitest';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
 import { SilenceWatch } from '../../src/writers/silence-watch.ts';
 import { createWritersMetrics } from '../../src/writers/writers-metrics.ts';
@@ -42,11 +43,8 @@ test('a thread that hangs is ended, and another one does its work', async () => 
   const clock = new ShiftableClock();
   const journal = await openJournal(dir, { writers: ['parquet'] });
   const { logger, lines } = createRecordingLogger();
-  const settings = {
-    ...{ enabled: true, output_dir: root, rotation_interval_secs: 3600, compression: 'snappy' },
-    ...{ encoder: 'hyparquet', max_file_bytes: 2 ** 28, row_group_rows: 1000 },
-    ...{ retention_days: 0, retention_bytes: 0, collector_id: 'c1' },
-  } as const;
+  const { parquet } = configSchema.parse({ parquet: { output_dir: root } });
+  const settings = { ...parquet, collector_id: 'c1' };
   const thread = new WriterThread(
     { clock, logger, metrics: createWritersMetrics(new Registry()) },
     { name: 'parquet', settings, journalDir: dir, startCursor: 0 },
