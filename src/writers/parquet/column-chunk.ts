@@ -4,7 +4,7 @@
  * Cells that depend on the series alone are encoded run by run, whatever the number of rows; only
  * the three number columns are looked at row by row.
  */
-import { compareText } from './columns.ts';
+import { compareText, SERIES_COLUMNS } from './columns.ts';
 import type { SeriesRun } from './encoder.ts';
 import { encodeIndexes, encodeRuns, indexBits } from './hybrid-encoding.ts';
 import { numberDictionary } from './number-dictionary.ts';
@@ -30,62 +30,104 @@ const PAGE_ROWS = 131_072;
 
 const NO_LEVELS = new Uint8Array(0);
 
+/**
+ * The runs of a row group as columns: looked at object by object once, and not once per column,
+ * because tens of thousands of series do not stay in a processor's cache.
+ */
+export interface RunColumns {
+  readonly runs: readonly SeriesRun[];
+  /** By run. */
+  readonly rows: Uint32Array;
+  /** By cell, then by run. */
+  readonly textIds: readonly Uint32Array[];
+}
+
+/** Gathers what the columns of `runs` are made of. */
+export function runColumns(runs: readonly SeriesRun[]): RunColumns {
+  const rows = new Uint32Array(runs.length);
+  const textIds = SERIES_COLUMNS.map(() => new Uint32Array(runs.length));
+  for (let run = 0; run < runs.length; run++) {
+    const { series, rows: count } = runs[run]!;
+    rows[run] = count;
+    for (let cell = 0; cell < textIds.length; cell++) {
+      textIds[cell]![run] = series.textIds[cell]!;
+    }
+  }
+  return { runs, rows, textIds };
+}
+
 /** The column of cell `cell`. */
 export function seriesChunk(
-  runs: readonly SeriesRun[],
+  { runs, rows, textIds }: RunColumns,
   cell: number,
   nullable: boolean,
 ): ColumnChunkPages {
-  const indexByText = new Map<string, number>();
-  const values: number[] = [];
-  const counts: number[] = [];
-  const levels: number[] = [];
-  const levelCounts: number[] = [];
-  let rows = 0;
+  const ids = textIds[cell]!;
+  const texts: string[] = [];
+  const indexes = new Int32Array(greatest(ids) + 1).fill(-1);
+  const values = new RunList(runs.length);
+  const levels = new RunList(nullable ? runs.length : 0);
+  let total = 0;
   let nulls = 0;
-  let lastText: string | null | undefined;
-  for (const run of runs) {
-    const text = run.series.cells[cell]!;
-    rows += run.rows;
-    if (text === null) nulls += run.rows;
-    if (nullable) appendRun(levels, levelCounts, text === null ? 0 : 1, run.rows);
-    if (text !== null) {
-      if (text === lastText) counts[counts.length - 1]! += run.rows;
-      else appendRun(values, counts, indexOfText(indexByText, text), run.rows);
-      lastText = text;
+  for (let run = 0; run < ids.length; run++) {
+    const id = ids[run]!;
+    const count = rows[run]!;
+    total += count;
+    if (nullable) levels.add(id === 0 ? 0 : 1, count);
+    if (id === 0) {
+      nulls += count;
+      continue;
     }
+    if (indexes[id] === -1) indexes[id] = texts.push(runs[run]!.series.cells[cell]!) - 1;
+    values.add(indexes[id]!, count);
   }
-  const texts = [...indexByText.keys()];
   const bits = indexBits(texts.length);
   return {
     dictionary: { entries: texts.length, values: plainTexts(texts) },
     pages: [
       {
-        rows,
+        rows: total,
         nulls,
-        levels: nullable ? encodeRuns(levels, levelCounts, 1) : NO_LEVELS,
-        values: Buffer.concat([Uint8Array.of(bits), encodeRuns(values, counts, bits)]),
+        levels: nullable ? levels.encode(1) : NO_LEVELS,
+        values: Buffer.concat([Uint8Array.of(bits), values.encode(bits)]),
       },
     ],
     ...textBounds(texts),
   };
 }
 
-function appendRun(values: number[], counts: number[], value: number, count: number): void {
-  if (values.length > 0 && values.at(-1) === value) counts[counts.length - 1]! += count;
-  else {
-    values.push(value);
-    counts.push(count);
+/** Values and how often each stands in a row. */
+class RunList {
+  readonly #values: Uint32Array;
+  readonly #counts: Uint32Array;
+  #length = 0;
+
+  constructor(capacity: number) {
+    this.#values = new Uint32Array(capacity);
+    this.#counts = new Uint32Array(capacity);
+  }
+
+  add(value: number, count: number): void {
+    const last = this.#length - 1;
+    if (last >= 0 && this.#values[last] === value) {
+      this.#counts[last]! += count;
+      return;
+    }
+    this.#values[this.#length] = value;
+    this.#counts[this.#length] = count;
+    this.#length += 1;
+  }
+
+  encode(bits: number): Uint8Array {
+    const length = this.#length;
+    return encodeRuns(this.#values.subarray(0, length), this.#counts.subarray(0, length), bits);
   }
 }
 
-function indexOfText(indexByText: Map<string, number>, text: string): number {
-  let index = indexByText.get(text);
-  if (index === undefined) {
-    index = indexByText.size;
-    indexByText.set(text, index);
-  }
-  return index;
+function greatest(ids: Uint32Array): number {
+  let most = 0;
+  for (let run = 0; run < ids.length; run++) if (ids[run]! > most) most = ids[run]!;
+  return most;
 }
 
 function plainTexts(texts: readonly string[]): Uint8Array {

@@ -5,9 +5,15 @@
 import type { ParquetConfig } from '../../config/schema.ts';
 import type { SeriesRow } from './columns.ts';
 
-/** Consecutive rows of one series. */
+/** A series whose texts are numbered, so that encoding a run of it hashes no string. */
+export interface IndexedSeries extends SeriesRow {
+  /** By cell: the number of its text within the index it comes from; 0 for NULL. */
+  readonly textIds: readonly number[];
+}
+
+/** Consecutive rows of one series. All runs of a row group come from the same index. */
 export interface SeriesRun {
-  readonly series: SeriesRow;
+  readonly series: IndexedSeries;
   readonly rows: number;
 }
 

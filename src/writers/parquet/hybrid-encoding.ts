@@ -13,11 +13,7 @@ export function indexBits(entries: number): number {
 }
 
 /** Encodes runs: `counts[i]` times `values[i]`. */
-export function encodeRuns(
-  values: readonly number[],
-  counts: readonly number[],
-  bits: number,
-): Uint8Array {
+export function encodeRuns(values: Uint32Array, counts: Uint32Array, bits: number): Uint8Array {
   const width = (bits + 7) >> 3;
   const out = new Uint8Array(values.length * (5 + width));
   let at = 0;

@@ -15,6 +15,8 @@ import {
   type ColumnChunkPages,
   doubleChunk,
   type Page,
+  type RunColumns,
+  runColumns,
   seriesChunk,
   timeChunk,
 } from './column-chunk.ts';
@@ -96,8 +98,9 @@ function writeRowGroup(
   group: RowGroup,
 ): void {
   const start = writer.offset;
+  const runs = runColumns(group.runs);
   const columns = WAREHOUSE_COLUMNS.map((column, index) =>
-    writeChunk(writer, codec, parquet.schema[index + 1]!, encodeColumn(column, group)),
+    writeChunk(writer, codec, parquet.schema[index + 1]!, encodeColumn(column, group, runs)),
   );
   const uncompressed = columns.map((chunk) => chunk.meta_data!.total_uncompressed_size);
   parquet.num_rows += BigInt(group.rows);
@@ -109,11 +112,15 @@ function writeRowGroup(
   });
 }
 
-function encodeColumn({ source, nullable }: WarehouseColumn, group: RowGroup): ColumnChunkPages {
+function encodeColumn(
+  { source, nullable }: WarehouseColumn,
+  group: RowGroup,
+  runs: RunColumns,
+): ColumnChunkPages {
   if (source === 'value') return doubleChunk(group.values);
   if (source === 'timestamp') return timeChunk(group.timestampsMs);
   if (source === 'received') return timeChunk(group.receivedAtMs);
-  return seriesChunk(group.runs, source, nullable);
+  return seriesChunk(runs, source, nullable);
 }
 
 function writeChunk(

@@ -7,13 +7,16 @@
  * it has grown past its bound.
  */
 import type { SeriesTable } from '../../telemetry.ts';
-import { compareSeriesRows, type SeriesRow, seriesRow } from './columns.ts';
+import { compareSeriesRows, seriesRow } from './columns.ts';
+import type { IndexedSeries } from './encoder.ts';
 
 const NOT_YET = 0xffffffff;
 
 export class SeriesIndex {
-  readonly #rows: SeriesRow[] = [];
+  readonly #rows: IndexedSeries[] = [];
   readonly #idByCells = new Map<string, number>();
+  /** Every text that stands in a cell, with its number from 1 on. */
+  readonly #textIds = new Map<string, number>();
   /** Per node and table: entry i is the id of the table's series i. */
   readonly #idsByTable = new Map<string, Uint32Array>();
   #tableEntries = 0;
@@ -32,7 +35,7 @@ export class SeriesIndex {
     return this.#rows.length + this.#tableEntries;
   }
 
-  row(id: number): SeriesRow {
+  row(id: number): IndexedSeries {
     return this.#rows[id]!;
   }
 
@@ -56,13 +59,28 @@ export class SeriesIndex {
   }
 
   #intern(nodeId: string, table: SeriesTable, series: number): number {
-    const row = seriesRow(nodeId, table.series[series]!);
-    const key = JSON.stringify(row.cells);
+    const { cells } = seriesRow(nodeId, table.series[series]!);
+    const textIds: number[] = [];
+    let key = '';
+    for (const text of cells) {
+      const textId = text === null ? 0 : this.#textId(text);
+      textIds.push(textId);
+      key += `${textId},`;
+    }
     let id = this.#idByCells.get(key);
     if (id === undefined) {
       id = this.#rows.length;
-      this.#rows.push(row);
+      this.#rows.push({ cells, textIds });
       this.#idByCells.set(key, id);
+    }
+    return id;
+  }
+
+  #textId(text: string): number {
+    let id = this.#textIds.get(text);
+    if (id === undefined) {
+      id = this.#textIds.size + 1;
+      this.#textIds.set(text, id);
     }
     return id;
   }
