@@ -38,8 +38,12 @@ const { faults, quiet, ...rest } = command.parse().opts();
 const options = { kills: undefined, ...rest, families: faults } as TortureOptions;
 const write = (text: string) => process.stdout.write(text);
 
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort());
+
 try {
-  const result = await runTorture(options, quiet === true ? () => {} : write);
+  const print = quiet === true ? () => {} : write;
+  const result = await runTorture(options, { print, interrupted: interrupted.signal });
   write(renderTable(result));
   if (result.findings.length > 0) write(renderStory(options, result));
   if (options.keep) write(`  kept: ${result.dir}\n`);
@@ -49,3 +53,5 @@ try {
   process.stderr.write(`torture failed: ${errorMessage(error)}\n`);
   process.exitCode = 1;
 }
+// Work that was given up may still wait for what is gone.
+if (interrupted.signal.aborted) process.exit(1);

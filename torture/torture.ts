@@ -7,7 +7,6 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { SeededRandom } from '../src/agent/sources/seeded-random.ts';
 import { type Clock, sleep, systemClock } from '../src/lib/clock.ts';
 import { errorMessage } from '../src/lib/errors.ts';
 import { packageFile } from '../src/lib/package-root.ts';
@@ -58,39 +57,68 @@ export function ownBuild(): Build {
 const WARM_UP_ACKS = 100;
 const WARM_UP_DEADLINE_MS = 60_000;
 
+export interface TortureDeps {
+  readonly print: (text: string) => void;
+  /** Default: this checkout's own. */
+  readonly build?: Build;
+  readonly clock?: Clock;
+  /** Gives up, cleans up and rejects when it aborts. */
+  readonly interrupted?: AbortSignal;
+}
+
 export async function runTorture(
   options: TortureOptions,
-  print: (text: string) => void,
-  build: Build = ownBuild(),
-  clock: Clock = systemClock,
+  { print, build = ownBuild(), clock = systemClock, interrupted }: TortureDeps,
 ): Promise<TortureResult> {
-  const startedMs = clock.monotonicMs();
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-torture-'));
   const book = new FaultBook();
   const world = await buildWorld(options, { dir, book, build, clock, print });
   let keep = true;
   try {
-    const warmBytes = await warmUp(world);
-    await injectFaults(world, options);
-    const rest = await comeToRest(world, warmBytes);
-    const verdict = await judge({
-      baseMs: world.baseMs,
-      obligations: world.obligations,
-      outputDir: world.outputDir,
-      deadLetterDir: world.deadLetterDir,
-      sink: world.sink?.store,
-      books: rest.books,
-    });
-    const complaints = world.complaints.all.map(({ text }) => text);
-    const findings = [...complaints, ...verdict.findings];
-    attribute(world, verdict);
-    keep = options.keep || findings.length > 0;
-    const seconds = (clock.monotonicMs() - startedMs) / 1000;
-    return { findings, verdict, rest, book, world, dir, seconds };
+    const result = await unlessInterrupted(interrupted, torment(world, options, dir));
+    keep = options.keep || result.findings.length > 0;
+    return result;
   } finally {
     await world.close();
-    if (!keep) fs.rmSync(dir, { recursive: true, force: true });
+    if (!keep || interrupted?.aborted === true) fs.rmSync(dir, { recursive: true, force: true });
   }
+}
+
+async function torment(
+  world: TortureWorld,
+  options: TortureOptions,
+  dir: string,
+): Promise<TortureResult> {
+  const { clock, book } = world;
+  const startedMs = clock.monotonicMs();
+  const warmBytes = await warmUp(world);
+  await injectFaults(world, options);
+  const rest = await comeToRest(world, warmBytes);
+  const verdict = await judge({
+    baseMs: world.baseMs,
+    obligations: world.obligations,
+    outputDir: world.outputDir,
+    deadLetterDir: world.deadLetterDir,
+    sink: world.sink?.store,
+    books: rest.books,
+  });
+  attribute(world, verdict);
+  const complaints = world.complaints.all.map(({ text }) => text);
+  const findings = [...complaints, ...verdict.findings];
+  const seconds = (clock.monotonicMs() - startedMs) / 1000;
+  return { findings, verdict, rest, book, world, dir, seconds };
+}
+
+/** The work goes on behind, until what it works on is closed under it. */
+function unlessInterrupted<Result>(
+  signal: AbortSignal | undefined,
+  work: Promise<Result>,
+): Promise<Result> {
+  if (signal === undefined) return work;
+  const interrupted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+  });
+  return Promise.race([work, interrupted]);
 }
 
 /** Until everybody has been answered; returns the daemon's memory then. */
@@ -157,9 +185,4 @@ function attribute(world: TortureWorld, { warehouse }: Verdict): void {
     if (flaw.what === 'lost') row.lost += flaw.samples;
     if (flaw.what === 'doubled') row.doubled += flaw.samples;
   }
-}
-
-/** Random numbers of a run, by purpose. */
-export function randomFor(seed: number, purpose: string): SeededRandom {
-  return new SeededRandom(`${seed}/${purpose}`);
 }

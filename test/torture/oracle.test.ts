@@ -19,7 +19,7 @@ async function torment(edits: readonly Edit[], faults: string, only = ''): Promi
     json: false,
     keep: false,
   };
-  const result = await runTorture(options, () => {}, brokenBuild(edits));
+  const result = await runTorture(options, { print: () => {}, build: brokenBuild(edits) });
   onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
   return result;
 }

@@ -18,7 +18,7 @@ async function keepsItsPromises(seed: number, faults: string): Promise<void> {
     json: false,
     keep: false,
   };
-  const result = await runTorture({ ...options, families }, () => {});
+  const result = await runTorture({ ...options, families }, { print: () => {} });
   onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
   const story = result.findings.length === 0 ? '' : renderStory({ ...options, families }, result);
   expect(story).toBe('');

@@ -7,10 +7,10 @@
  *     [{ "id": 7, "point": "warehouse.rename.after", "nth": 2, "action": "kill", "delayUs": 0 }]
  *
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
- * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`; `exit`,
- * which ends a writer's thread; `EIO`, `ENOSPC` and `EROFS`; `lie`: a commit that is made and
- * reported as failed. They strike at every occurrence from the nth on. At `clock` the action
- * is the number of milliseconds by which the daemon's wall clock is wrong.
+ * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`;
+ * `exit`, which ends a writer's thread; `EIO`, `ENOSPC` and `EROFS`; `lie`: a commit that is made
+ * and reported as failed. They strike at every occurrence from the nth on. At `clock` the action is
+ * the number of milliseconds by which the daemon's wall clock is wrong.
  */
 import fs from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
