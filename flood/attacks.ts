@@ -1,0 +1,39 @@
+/**
+ * All attacks, strangers first.
+ */
+import type { Attack } from './attack.ts';
+import { cardinalityLimit, costlyTables, rateLimit } from './attacks/batches.ts';
+import {
+  httpConnections,
+  httpOddRequests,
+  httpSlowClients,
+  httpUnreadPages,
+} from './attacks/http.ts';
+import {
+  connectionChurn,
+  foreignCertificates,
+  halfOpenHandshakes,
+  spoofedInitials,
+} from './attacks/strangers.ts';
+import {
+  dribbledFrame,
+  giantLength,
+  manyStreams,
+  slowStreams,
+  unreadAcks,
+} from './attacks/streams.ts';
+
+export const ATTACKS: readonly Attack[] = [
+  ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
+  ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams],
+  ...[cardinalityLimit, costlyTables, rateLimit],
+  ...[httpSlowClients, httpConnections, httpOddRequests, httpUnreadPages],
+];
+
+/** The attack of that name. Throws where there is none. */
+export function attackNamed(name: string): Attack {
+  const attack = ATTACKS.find((one) => one.name === name);
+  if (attack !== undefined) return attack;
+  const names = ATTACKS.map((one) => one.name).join(', ');
+  throw new Error(`no attack is called ${name}; there are: ${names}`);
+}
