@@ -188,6 +188,10 @@ describe('warehouse verify and backfill', () => {
       'y',
     );
     expect(bad.stderr).toContain('cannot use --start x: give a time, such as 2025-07-18T20:00:00Z');
+    const range = ['--start', '2025-01-01', '--end', '2025-01-02'];
+    const elsewhere = await cli('warehouse', 'backfill', '--to', 'graphite', ...range);
+    expect(elsewhere).toMatchObject({ code: 2 });
+    expect(elsewhere.stderr).toContain('Allowed choices are influxdb');
     const incomplete = await cli('warehouse', 'backfill', '--to', 'influxdb');
     expect(incomplete).toMatchObject({ code: 2 });
     expect(incomplete.stderr).toContain("required option '--start <time>' not specified");
