@@ -12,6 +12,12 @@ export const FRAME_HEADER_BYTES = 4;
  */
 const KEPT_BUFFER_BYTES = 16_384;
 const FIRST_BUFFER_BYTES = 256;
+/**
+ * A stream whose last frame was so large gets a buffer of that size at once: agents' frames are
+ * alike, and growing in steps copies each of them twice. What a stream has never sent it is not
+ * given.
+ */
+const EXPECTED_FRAME_BYTES_MAX = 65_536;
 
 /** Length and payload in one buffer, ready for a stream. `payload` is copied. */
 export function encodeFrame(payload: Uint8Array): Uint8Array {
@@ -24,8 +30,8 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
 
 /**
  * Cuts one stream into frames. Frames that arrive whole are handed on without a copy; of an
- * unfinished one the bytes that arrived are held, in a buffer that grows with them: an announced
- * length alone costs nothing.
+ * unfinished one the bytes that arrived are held, in a buffer that grows with them, or is as large as
+ * the frame before was: an announced length alone costs nothing.
  *
  *     fresh ──whole frames──► fresh ──part of a frame──► holding ──the rest──► fresh
  *       └────────────── length is 0 or over the bound ──────┴──► broken, for good
@@ -35,6 +41,8 @@ export class FrameSplitter {
   #buffer: Buffer | undefined;
   /** Bytes of the unfinished frame in `#buffer`, its header included. */
   #held = 0;
+  /** Of the last frame that was held, its header included. */
+  #expectedBytes = 0;
   #brokenReason: string | undefined;
 
   constructor(maxFrameBytes: number) {
@@ -95,6 +103,7 @@ export class FrameSplitter {
     const end = this.#held;
     assert(buffer !== undefined, 'a held frame has a buffer');
     this.#held = 0;
+    this.#expectedBytes = Math.min(end, EXPECTED_FRAME_BYTES_MAX);
     if (buffer.length > KEPT_BUFFER_BYTES) this.#buffer = undefined;
     onFrame(buffer.subarray(FRAME_HEADER_BYTES, end));
   }
@@ -104,7 +113,8 @@ export class FrameSplitter {
     const needed = this.#held + end - start;
     let buffer = this.#buffer;
     if (buffer === undefined || buffer.length < needed) {
-      const capacity = Math.max(needed, 2 * this.#held, FIRST_BUFFER_BYTES);
+      const enough = Math.max(2 * this.#held, FIRST_BUFFER_BYTES, this.#expectedBytes);
+      const capacity = Math.max(needed, enough);
       const grown = Buffer.allocUnsafeSlow(capacity);
       if (buffer !== undefined) buffer.copy(grown, 0, 0, this.#held);
       this.#buffer = grown;
