@@ -53,7 +53,11 @@ export class BareClient {
     this.#socket = socket;
     this.#server = server;
     socket.on('message', (datagram) => {
-      this.quiche.recv(datagram, { from: server, to: local });
+      try {
+        this.quiche.recv(datagram, { from: server, to: local });
+      } catch {
+        // The connection keeps the error, and `flush` tells the server.
+      }
       this.flush();
     });
   }
