@@ -5,11 +5,15 @@
 import { WarehouseQuery } from '../harness/warehouse-query.ts';
 import type { Benchmark } from './benchmark.ts';
 import { atMost, type Measurement } from './figures.ts';
+import { FLEET_SHAPE } from './load-task.ts';
 import { Rig } from './rig.ts';
 
 const BACKLOG_BYTES = 1e9;
 const SLICE_SECONDS = 5;
 const NODES = 100;
+/** The journal is to be filled fast: large datagrams and batches. */
+const UDP_PAYLOAD_BYTES = 8900;
+const SHAPE = { ...FLEET_SHAPE, rounds: 2 };
 /** The port of a service nobody runs: the InfluxDB that is down. */
 const DEAD_URL = 'http://127.0.0.1:9';
 
@@ -22,14 +26,18 @@ export const recovery: Benchmark = {
 
 /** Also for short forms, with less backlog. */
 export async function measureRecovery(backlogBytes: number): Promise<Measurement[]> {
-  const rig = await Rig.open({ settings: { influxdb: { url: DEAD_URL } } });
+  const server = { max_udp_payload_bytes: UDP_PAYLOAD_BYTES };
+  const rig = await Rig.open({ settings: { server, influxdb: { url: DEAD_URL } } });
   try {
     const daemon = await rig.start();
     let liveBytes = 0;
     let acked = 0;
     while (liveBytes < backlogBytes) {
       const seconds = backlogBytes < BACKLOG_BYTES ? 1 : SLICE_SECONDS;
-      const load = await rig.load({ nodes: NODES, seconds });
+      const load = await rig.load({
+        ...{ nodes: NODES, seconds, shape: SHAPE },
+        maxUdpPayloadBytes: UDP_PAYLOAD_BYTES,
+      });
       acked += (await load.run()).ackedSamples;
       await load.end();
       liveBytes = (await daemon.metrics()).sum('journal_live_bytes');
