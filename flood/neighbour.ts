@@ -1,6 +1,6 @@
 /**
- * A well-behaved node beside the attacked: sends a batch at fixed times whatever the answers do, and
- * keeps how long each acknowledgement took.
+ * A well-behaved node beside the attacked: sends a batch at fixed times whatever the answers do,
+ * and keeps how long each acknowledgement took.
  */
 import { pino } from 'pino';
 import type { Deployment } from '../harness/deployment.ts';

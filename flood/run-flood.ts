@@ -38,9 +38,13 @@ export interface FloodReport {
   readonly quiet: NeighbourFigures;
   readonly attacked: NeighbourFigures;
   readonly neighbourReconnects: number;
-  /** Nodes that connected for the first time during the attack and were greeted within two seconds. */
+  /**
+   * Nodes that connected for the first time during the attack and were greeted within two seconds.
+   */
   readonly newcomers: { readonly greeted: number; readonly tried: number };
-  /** Probes of /healthz during the attack that were answered 200 within two seconds, of how many. */
+  /**
+   * Probes of /healthz during the attack that were answered 200 within two seconds, of how many.
+   */
   readonly probes: { readonly answered: number; readonly sent: number };
   /** The daemon's own counters afterwards. */
   readonly metrics: MetricsPage;

@@ -1,6 +1,6 @@
 /**
- * What a parser must show to be fuzzed: valid inputs to damage, and a run that throws when something
- * that must hold of every input does not.
+ * What a parser must show to be fuzzed: valid inputs to damage, and a run that throws when
+ * something that must hold of every input does not.
  */
 
 export interface FuzzTarget {

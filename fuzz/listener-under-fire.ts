@@ -165,7 +165,9 @@ export class ListenerUnderFire {
     return Object.assign(peer, { connection, endpoint });
   }
 
-  /** Waits until so many datagrams have come in, or a moment has passed: the system may drop some. */
+  /**
+   * Waits until so many datagrams have come in, or a moment has passed: the system may drop some.
+   */
   async caughtUp(datagrams: number): Promise<void> {
     const endMs = systemClock.monotonicMs() + 50;
     while (this.datagramsReceived < datagrams && systemClock.monotonicMs() < endMs) {

@@ -1,6 +1,6 @@
 /**
- * Damage: from valid inputs to ones that are nearly valid, which is where parsers go wrong. The same
- * random numbers make the same damage.
+ * Damage: from valid inputs to ones that are nearly valid, which is where parsers go wrong. The
+ * same random numbers make the same damage.
  */
 import type { SeededRandom } from '../src/agent/sources/seeded-random.ts';
 

@@ -1,5 +1,6 @@
 /**
- * The configuration file, by hand of an operator who was in a hurry or by a template that went wrong.
+ * The configuration file, by hand of an operator who was in a hurry or by a template that went
+ * wrong.
  */
 import fs from 'node:fs';
 import { readConfig } from '../../src/config/read-config.ts';
@@ -60,7 +61,8 @@ export function configTarget(): FuzzTarget {
       ],
       ...['a: *a\n', '\nserver: {}\n', "'", '"', '\\x', '\\u0000', 'listen_adr'],
     ].map((text) => Buffer.from(text)),
-    // Each of sixty thousand stray brackets is an error with a stack of its own to the YAML library.
+    // Each of sixty thousand stray brackets is an error with a stack of its own to the YAML
+    // library.
     caseMsMax: 4000,
     run(input) {
       const file = { name: 'c.yaml', text: input.toString('utf8') };

@@ -35,7 +35,8 @@ export function dcgmCsvTarget(): FuzzTarget {
     tokens: [',', '"', '""', '\r\n', '\r', '\n"', '",\n', '={', 'timestamp', 'value', '-'].map(
       (text) => Buffer.from(text),
     ),
-    // Read in many turns, and by the agent whose file it is: a restart for each broken line may cost.
+    // Read in many turns, and by the agent whose file it is: a restart for each broken line may
+    // cost.
     caseMsMax: 4000,
     async run(input) {
       fs.writeFileSync(file, input);

@@ -1,6 +1,6 @@
 /**
- * Records as a disk gives them back. The checksum catches chance; inputs whose checksum is set right
- * again reach what lies behind it.
+ * Records as a disk gives them back. The checksum catches chance; inputs whose checksum is set
+ * right again reach what lies behind it.
  */
 import { crc32 } from 'node:zlib';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';

@@ -23,7 +23,9 @@ export interface TableLimits {
    * their texts in a table, so that a megabyte of it could otherwise stand for gigabytes.
    */
   readonly maxTextCharacters: number;
-  /** The same for each byte of the table, beyond the first 64 Ki: what is dear must also be long. */
+  /**
+   * The same for each byte of the table, beyond the first 64 Ki: what is dear must also be long.
+   */
   readonly maxTextPerByte: number;
 }
 

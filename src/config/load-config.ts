@@ -8,7 +8,10 @@ import type { Environment } from './environment.ts';
 import { type ConfigProblem, type ReadResult, readConfig } from './read-config.ts';
 import type { Config } from './schema.ts';
 
-/** Far over any configuration; a file this large was given by mistake, and nonsense is slow to parse. */
+/**
+ * Far over any configuration; a file this large was given by mistake, and nonsense is slow to
+ * parse.
+ */
 const FILE_BYTES_MAX = 128 * 1024;
 
 /**

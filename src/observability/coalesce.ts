@@ -3,8 +3,8 @@
  */
 
 /**
- * A function that runs `work` one at a time: whoever asks while it runs shares the next run with all
- * the others, and so never gets an outcome that is older than the question.
+ * A function that runs `work` one at a time: whoever asks while it runs shares the next run with
+ * all the others, and so never gets an outcome that is older than the question.
  */
 export function coalesce<T>(work: () => Promise<T>): () => Promise<T> {
   let running: Promise<unknown> | undefined;

@@ -1,10 +1,10 @@
 /**
  * Bounds on the sockets of an HTTP server that strangers can reach.
  *
- * When there are too many sockets, the one that has been without a request the longest goes, so that
- * clients that begin requests and never end them cannot keep a health probe out. A socket may have
- * one request unanswered: pages asked for ahead of time, by the thousand and never read, would all
- * have to be held.
+ * When there are too many sockets, the one that has been without a request the longest goes, so
+ * that clients that begin requests and never end them cannot keep a health probe out. A socket may
+ * have one request unanswered: pages asked for ahead of time, by the thousand and never read, would
+ * all have to be held.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';

@@ -50,7 +50,9 @@ export function isBlankText(text: string): boolean {
   return BLANK_TEXTS.has(trimmed.toLowerCase()) || DCGM_STRING_BLANK.test(trimmed);
 }
 
-/** No two parts can take the same digit: a long row of them would otherwise be tried in all cuts. */
+/**
+ * No two parts can take the same digit: a long row of them would otherwise be tried in all cuts.
+ */
 const DECIMAL = /^[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$/;
 const INTEGER = /^\+?\d{10,40}$/;
 const INFINITE = /^[+-]?inf(?:inity)?$/i;
