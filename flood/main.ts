@@ -35,6 +35,7 @@ function tableHead(): string {
   const columns = [
     'Attack',
     'What it did',
+    'Daemon CPU (s of s)',
     'Memory before, peak, after (MB)',
     'Neighbour p50 / p99 / max alone (ms)',
     'under attack (ms)',
@@ -45,7 +46,9 @@ function tableHead(): string {
   return `| ${columns.join(' | ')} |\n|${columns.map(() => '---').join('|')}|\n`;
 }
 
-function row({ attack, done, memory, quiet, attacked, newcomers, probes }: FloodReport): string {
+function row(report: FloodReport): string {
+  const { attack, done, memory, quiet, attacked, newcomers, probes } = report;
+  const { cpuSeconds, attackSeconds } = report;
   const megabytes = [memory.before, memory.peak, memory.after].map((one) => Math.round(one / 1e6));
   const latency = ({ p50Ms, p99Ms, maxMs }: FloodReport['quiet']) =>
     [p50Ms, p99Ms, maxMs].map((ms) => ms.toFixed(ms < 10 ? 1 : 0)).join(' / ');
@@ -53,6 +56,7 @@ function row({ attack, done, memory, quiet, attacked, newcomers, probes }: Flood
   const cells = [
     attack,
     did.join(', '),
+    `${cpuSeconds.toFixed(1)} of ${attackSeconds.toFixed(1)}`,
     megabytes.join(', '),
     latency(quiet),
     latency(attacked),

@@ -35,6 +35,9 @@ export interface FloodReport {
   readonly done: AttackFigures;
   /** Of the daemon, in bytes. */
   readonly memory: { readonly before: number; readonly peak: number; readonly after: number };
+  /** Processor time of the daemon during the attack, and how long that lasted. */
+  readonly cpuSeconds: number;
+  readonly attackSeconds: number;
   readonly quiet: NeighbourFigures;
   readonly attacked: NeighbourFigures;
   readonly neighbourReconnects: number;
@@ -77,12 +80,16 @@ async function attackDaemon(
   const watch = new DaemonWatch(daemon, newcomer);
   const task = await taskFor(attack, daemon.deployment, options.seconds);
   const before = watch.memoryBytes();
+  const cpuBefore = watch.cpuSeconds();
+  const beganMs = performance.now();
   let isOver = false;
   const attacking = runAttacker(task).finally(() => {
     isOver = true;
   });
   const attacked = await neighbour.sendUntil(() => isOver);
   const done = await attacking;
+  const cpuSeconds = watch.cpuSeconds() - cpuBefore;
+  const attackSeconds = (performance.now() - beganMs) / 1000;
   watch.stop();
   await pause(options.settleSeconds * 1000);
   const { peakBytes, probes, newcomers } = watch;
@@ -95,7 +102,7 @@ async function attackDaemon(
     .map((line) => JSON.stringify(line));
   const { name } = attack;
   const figures = { attack: name, done, memory, quiet, attacked, neighbourReconnects };
-  return { ...figures, newcomers, probes, metrics, errors };
+  return { ...figures, cpuSeconds, attackSeconds, newcomers, probes, metrics, errors };
 }
 
 async function taskFor(
@@ -144,6 +151,13 @@ class DaemonWatch {
   memoryBytes(): number {
     const status = fs.readFileSync(`/proc/${this.#daemon.pid}/status`, 'utf8');
     return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+  }
+
+  /** Of all its threads since it began. The unit of /proc is a hundredth of a second on Linux. */
+  cpuSeconds(): number {
+    const stat = fs.readFileSync(`/proc/${this.#daemon.pid}/stat`, 'utf8');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
   stop(): void {
