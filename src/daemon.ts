@@ -106,7 +106,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   pages.set('cardinality', () => cardinalityReport(series));
   const ingest = createIngest(config, deps, registry, { journal, gate, admission });
   const listener = createListener(config, deps, registry, ingest);
-  gate.onChange((open) => (open ? listener.resumeReading() : listener.pauseReading()));
+  gate.onOverload((is) => (is ? listener.pauseReading() : listener.resumeReading()));
   const listenAddress = await listener.start();
   lifecycle.defer('listener', () => listener.close(LISTENER_CLOSE_DEADLINE_MS));
 

@@ -49,7 +49,7 @@ function addGateGauges(gauge: AddGauge, gate: BackpressureGate): void {
   gauge('in_flight_bytes', 'Bytes of batches received and not yet durable.', () => gate.bytes);
   gauge(
     'gate_open',
-    'Whether batches are let in: 1, or 0 while they are answered THROTTLED and streams are not read.',
+    'Whether batches are let in: 1, or 0 while they are answered THROTTLED.',
     () => (gate.isOpen() ? 1 : 0),
   );
 }

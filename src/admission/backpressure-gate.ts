@@ -6,7 +6,8 @@
  *
  * Shutting late and opening early would make it flap at every batch; between the two watermarks it
  * stays what it is. Apart from that it can be held shut for other reasons (the journal has no room,
- * the daemon stops), each of which is taken back by itself.
+ * the daemon stops), each of which is taken back by itself. Those may last: agents must then hear
+ * why, so only overload is a reason to stop reading.
  */
 import { assert } from '../lib/errors.ts';
 import type { ThrottleReason } from '../telemetry.ts';
@@ -24,7 +25,7 @@ export class BackpressureGate {
   #bytes = 0;
   #isOverloaded = false;
   readonly #heldShutFor = new Set<ThrottleReason>();
-  readonly #listeners: ((open: boolean) => void)[] = [];
+  readonly #listeners: ((isOverloaded: boolean) => void)[] = [];
 
   constructor(limits: GateLimits) {
     this.#limits = limits;
@@ -51,8 +52,8 @@ export class BackpressureGate {
     return heldShutFor ?? (this.#isOverloaded ? 'backpressure' : undefined);
   }
 
-  /** Calls `listener` each time the gate opens or shuts, synchronously and after the fact. */
-  onChange(listener: (open: boolean) => void): void {
+  /** Calls `listener` each time too much is in flight, or no more, synchronously. */
+  onOverload(listener: (isOverloaded: boolean) => void): void {
     this.#listeners.push(listener);
   }
 
@@ -92,11 +93,11 @@ export class BackpressureGate {
   }
 
   #change(step: () => void): void {
-    const wasOpen = this.isOpen();
+    const wasOverloaded = this.#isOverloaded;
     step();
     this.#updateOverload();
-    const isOpen = this.isOpen();
-    if (isOpen !== wasOpen) for (const listener of this.#listeners) listener(isOpen);
+    if (this.#isOverloaded === wasOverloaded) return;
+    for (const listener of this.#listeners) listener(this.#isOverloaded);
   }
 
   #updateOverload(): void {

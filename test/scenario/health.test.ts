@@ -143,18 +143,24 @@ test('a full disk throttles agents and nothing else, and is over without a resta
   expect(await noticed(daemon, 'journal', /disk low: .*throttled/)).toBeLessThan(NOTICED_MS);
   const waiting = client.send(samples.table, samples.next());
   await daemon.waitFor('the agent to be throttled', () => client.stats.throttled > 0);
+  const late = await scenario.openClient('gpu-002');
+  await late.connected();
+  const alsoWaiting = late.send(samples.table, samples.next());
+  await daemon.waitFor('a newcomer to be throttled', () => late.stats.throttled > 1);
   expect((await daemon.metrics()).sum('samples_throttled_total')).toBeGreaterThan(0);
   expect(client.stats.reconnects).toBe(0);
 
   disk.empty();
   expect(await waiting).toMatchObject({ status: 'accepted' });
+  expect(await alsoWaiting).toMatchObject({ status: 'accepted' });
+  expect(late.stats.reconnects).toBe(0);
   await becomesReady(daemon);
   await daemon.waitFor(
     'everything to be in the warehouse',
     async () => (await daemon.metrics()).sum('samples_pending', { writer: 'parquet' }) === 0,
   );
   expect((await daemon.metrics()).ledger(['parquet'])).toMatchObject({
-    accepted: 20,
+    accepted: 30,
     unaccounted: [0],
   });
   expect(await daemon.stop()).toMatchObject({ code: 0 });
