@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: what the daemon can do, against what was promised. Without a name everything runs,
- * one benchmark after the other.
+ * `npm run bench`: what the daemon can do, against what was promised. Without a name everything
+ * runs, one benchmark after the other.
  */
 import { Command, InvalidArgumentError } from 'commander';
 import { errorMessage } from '../src/lib/errors.ts';

@@ -30,8 +30,8 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
 
 /**
  * Cuts one stream into frames. Frames that arrive whole are handed on without a copy; of an
- * unfinished one the bytes that arrived are held, in a buffer that grows with them, or is as large as
- * the frame before was: an announced length alone costs nothing.
+ * unfinished one the bytes that arrived are held, in a buffer that grows with them, or is as large
+ * as the frame before was: an announced length alone costs nothing.
  *
  *     fresh ──whole frames──► fresh ──part of a frame──► holding ──the rest──► fresh
  *       └────────────── length is 0 or over the bound ──────┴──► broken, for good
