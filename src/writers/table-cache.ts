@@ -6,8 +6,9 @@ import type { SeriesTable } from '../telemetry.ts';
 import { WeightedCache } from './weighted-cache.ts';
 
 /** A decoded table weighs about this many times its bytes. */
-const DECODED_WEIGHT = 8;
-const MAX_WEIGHT_BYTES = 64 * 1024 * 1024;
+const DECODED_WEIGHT = 12;
+/** Writers keep what they make of a table, so one is asked for again only after long. */
+const MAX_WEIGHT_BYTES = 16 * 1024 * 1024;
 
 /**
  * Makes the look-up. `load` gives a table's bytes, or undefined where there are none; `decode`

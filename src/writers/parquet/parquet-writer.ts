@@ -250,8 +250,9 @@ class ParquetWarehouseWriter implements Writer {
     const { samples, seq } = record;
     const ids = this.#index.resolve(
       record.nodeId,
-      this.#deps.table(record.tableId),
+      record.tableId,
       samples.series,
+      this.#deps.table,
     );
     const times = samples.timestampsMs;
     for (let from = 0; from < times.length; ) {

@@ -17,6 +17,8 @@ export class SeriesIndex {
   readonly #idByCells = new Map<string, number>();
   /** Every text that stands in a cell, with its number from 1 on. */
   readonly #textIds = new Map<string, number>();
+  /** By number. Cells hold these very strings, so that a text of many series is kept once. */
+  readonly #texts: (string | null)[] = [null];
   /** Per node and table: entry i is the id of the table's series i. */
   readonly #idsByTable = new Map<string, Uint32Array>();
   #tableEntries = 0;
@@ -40,14 +42,21 @@ export class SeriesIndex {
   }
 
   /**
-   * The ids of the series of `table`, sent by `nodeId`. Only the entries that `used` points to are
-   * filled in: admission may have refused the others.
+   * The ids of the series of a table, sent by `nodeId`. Only the entries that `used` points to are
+   * filled in: admission may have refused the others. `load` is called where some of them are new.
    */
-  resolve(nodeId: string, table: SeriesTable, used: Uint32Array): Uint32Array {
-    const key = `${table.id}${nodeId}`;
-    let ids = this.#idsByTable.get(key);
-    if (ids === undefined) {
-      ids = new Uint32Array(table.series.length).fill(NOT_YET);
+  resolve(
+    nodeId: string,
+    tableId: string,
+    used: Uint32Array,
+    load: (id: string) => SeriesTable,
+  ): Uint32Array {
+    const key = `${tableId}${nodeId}`;
+    const known = this.#idsByTable.get(key);
+    if (known !== undefined && isResolved(known, used)) return known;
+    const table = load(tableId);
+    const ids = known ?? new Uint32Array(table.series.length).fill(NOT_YET);
+    if (known === undefined) {
       this.#idsByTable.set(key, ids);
       this.#tableEntries += ids.length;
     }
@@ -70,7 +79,7 @@ export class SeriesIndex {
     let id = this.#idByCells.get(key);
     if (id === undefined) {
       id = this.#rows.length;
-      this.#rows.push({ cells, textIds });
+      this.#rows.push({ cells: textIds.map((textId) => this.#texts[textId]!), textIds });
       this.#idByCells.set(key, id);
     }
     return id;
@@ -79,7 +88,7 @@ export class SeriesIndex {
   #textId(text: string): number {
     let id = this.#textIds.get(text);
     if (id === undefined) {
-      id = this.#textIds.size + 1;
+      id = this.#texts.push(text) - 1;
       this.#textIds.set(text, id);
     }
     return id;
@@ -98,4 +107,9 @@ export class SeriesIndex {
     }
     return { ranks: this.#ranks, order: this.#order };
   }
+}
+
+function isResolved(ids: Uint32Array, used: Uint32Array): boolean {
+  for (let i = 0; i < used.length; i++) if (ids[used[i]!] === NOT_YET) return false;
+  return true;
 }
