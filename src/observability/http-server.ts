@@ -12,7 +12,7 @@ import { coalesce } from './coalesce.ts';
 import type { Readiness } from './readiness.ts';
 import { SocketLimit } from './socket-limit.ts';
 
-const CONNECTIONS_MAX = 256;
+const CONNECTIONS_MAX = 64;
 const REQUEST_TIMEOUT_MS = 10_000;
 const CHECK_INTERVAL_MS = 2000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;

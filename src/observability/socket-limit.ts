@@ -44,9 +44,16 @@ export class SocketLimit {
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
     if (this.#sockets.size <= this.#maxSockets) return;
+    const leaving = this.#longestIdle();
+    if (leaving === undefined) return;
+    this.#sockets.delete(leaving);
+    leaving.destroy();
+  }
+
+  /** One that waits for an answer goes only where all of them do. */
+  #longestIdle(): Socket | undefined {
+    for (const socket of this.#sockets) if (!this.#busy.has(socket)) return socket;
     const [oldest] = this.#sockets;
-    if (oldest === undefined) return;
-    this.#sockets.delete(oldest);
-    oldest.destroy();
+    return oldest;
   }
 }
