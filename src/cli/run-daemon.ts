@@ -6,6 +6,7 @@ import { loadConfig } from '../config/load-config.ts';
 import { serviceEnvironment } from '../config/service-environment.ts';
 import type { Daemon } from '../daemon.ts';
 import { systemClock } from '../lib/clock.ts';
+import { letWorkerHeapsGrow } from '../lib/worker-heaps.ts';
 import { createLogger } from '../observability/logger.ts';
 import { createServiceNotifier } from '../observability/service-notifier.ts';
 import { exitCode } from './exit-codes.ts';
@@ -21,6 +22,7 @@ export async function runDaemon(configPath: string | undefined, host: Host): Pro
   const logger = createLogger({ level, format });
   const stopped = new AbortController();
   let running: Daemon | undefined;
+  letWorkerHeapsGrow();
   host.watchSignals({
     stop(signal) {
       logger.info({ signal }, 'stopping; a second signal ends at once');
