@@ -103,7 +103,7 @@ describe('paths', () => {
 
   test('a close that was lost is repeated when the peer goes on talking', async () => {
     const server = await bed.server(authorities.server);
-    // A closed connection answers for a few round trips only, which a busy machine can sleep through.
+    // A closed connection answers for a few round trips only: a busy machine can sleep through it.
     const tries = Array.from({ length: 10 }, (_, index) => index);
     const reasons: (QuicCloseReason | undefined)[] = [];
     for (const index of tries) {
