@@ -1,9 +1,10 @@
 /**
  * How the engine sizes the heaps of worker threads.
  *
- * A fresh heap is collected whole again and again while it is small. The writers live on short-lived
- * buffers, which count as well: at a few hundred MB a second that was ten full collections a second
- * between them, each with helper threads that took as much CPU as the InfluxDB writer itself.
+ * A fresh heap is collected whole again and again while it is small. The writers live on
+ * short-lived buffers, which count as well: at a few hundred MB a second that was ten full
+ * collections a second between them, each with helper threads that took as much CPU as the InfluxDB
+ * writer itself.
  */
 import v8 from 'node:v8';
 
