@@ -64,9 +64,11 @@ describe('the daemon as a command', () => {
 
   it('ends at once on a second signal, with the code of that signal', async () => {
     const { child, exited } = await startDaemon();
-    // In this order: of two signals that wait together, the lower number is delivered first.
+    // Both wait together, whoever is put to sleep meanwhile; the lower number is delivered first.
+    child.kill('SIGSTOP');
     child.kill('SIGINT');
     child.kill('SIGTERM');
+    child.kill('SIGCONT');
     expect(await exited).toBe(143);
   });
 
