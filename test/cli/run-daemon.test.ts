@@ -64,12 +64,12 @@ describe('the daemon as a command', () => {
 
   it('ends at once on a second signal, with the code of that signal', async () => {
     const { child, exited } = await startDaemon();
-    // Both wait together, whoever is put to sleep meanwhile; the lower number is delivered first.
+    // Both wait together, whoever sleeps meanwhile; which is the second is the system's choice.
     child.kill('SIGSTOP');
     child.kill('SIGINT');
     child.kill('SIGTERM');
     child.kill('SIGCONT');
-    expect(await exited).toBe(143);
+    expect([130, 143]).toContain(await exited);
   });
 
   it('ends with exit code 1 and says why when it cannot start', async () => {
