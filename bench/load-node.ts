@@ -1,13 +1,15 @@
 /**
  * The frames of one simulated node. What does not change from batch to batch (series table, series
  * column) is encoded once; values and times are written into the frame anew for every batch, so the
- * generator costs little and no two batches are alike.
+ * generator costs little and no two batches are alike. As agents do, it sends the table with its
+ * first batch and names it in all others.
  */
 import { simulateColumns } from '../src/agent/sources/simulate-columns.ts';
 import { encodeBatch } from '../src/codec/encode-batch.ts';
 import { FRAME_HEADER_BYTES } from '../src/codec/framing.ts';
 import { packedTimesBytes, writePackedTimes } from '../src/codec/packed.ts';
 import { encodeSeriesTable } from '../src/codec/series-table.ts';
+import { seriesTableIdField } from '../src/codec/table-naming.ts';
 import { assert } from '../src/lib/errors.ts';
 import type { Series, SeriesTable } from '../src/telemetry.ts';
 import type { LoadShape } from './load-task.ts';
@@ -31,7 +33,10 @@ export class LoadNode {
   readonly #seriesCount: number;
   readonly #times: Float64Array;
   readonly #values: Float64Array;
-  /** Everything behind the header fields; times and values are overwritten in place. */
+  /** The series table; undefined once it has been sent. */
+  #tableField: Uint8Array | undefined;
+  readonly #tableIdField: Uint8Array;
+  /** Everything behind the table; times and values are overwritten in place. */
   readonly #body: Uint8Array;
   readonly #timesAt: number;
   readonly #timesBytes: number;
@@ -61,7 +66,10 @@ export class LoadNode {
     };
     const whole = encodeBatch({ nodeId: '', epoch: 0, sequence: 0, table, samples });
     // Without node, epoch and sequence only the schema version stands before the table: two bytes.
-    this.#body = whole.subarray(2);
+    const tableFieldBytes = 1 + lengthBytes(table.bytes.length) + table.bytes.length;
+    this.#tableField = whole.subarray(2, 2 + tableFieldBytes);
+    this.#tableIdField = seriesTableIdField(table.id);
+    this.#body = whole.subarray(2 + tableFieldBytes);
     this.#timesBytes = packedTimesBytes(this.#times);
     this.#valuesAt = this.#body.length - this.#values.byteLength;
     const valuesHead = 1 + lengthBytes(this.#values.byteLength);
@@ -71,11 +79,6 @@ export class LoadNode {
   /** The sequence of the newest batch. */
   get sequence(): number {
     return this.#sequence;
-  }
-
-  /** Bytes of the series table and everything else of a frame but its header fields. */
-  get bodyBytes(): number {
-    return this.#body.length;
   }
 
   /**
@@ -95,9 +98,12 @@ export class LoadNode {
       table: EMPTY_TABLE,
       samples: NO_SAMPLES,
     });
-    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + fields.length);
-    head.writeUInt32BE(fields.length + this.#body.length);
+    const table = this.#tableField ?? this.#tableIdField;
+    this.#tableField = undefined;
+    const head = Buffer.allocUnsafe(FRAME_HEADER_BYTES + fields.length + table.length);
+    head.writeUInt32BE(fields.length + table.length + this.#body.length);
     head.set(fields, FRAME_HEADER_BYTES);
+    head.set(table, FRAME_HEADER_BYTES + fields.length);
     return { head, body: this.#body };
   }
 

@@ -45,6 +45,7 @@ const HELLO: Omit<Hello, 'nodeId'> = {
   collectorId: 'fuzz',
   maxBatchBytes: 65_536,
   maxBatchSamples: 1000,
+  acceptsSeriesTableId: true,
 };
 const SILENT: QuicHandlers = {
   onConnected() {},

@@ -69,6 +69,7 @@ export class Ingest {
         nodeId: peer.nodeIds[0],
         maxBatchBytes,
         maxBatchSamples: decodeLimits.maxBatchSamples,
+        acceptsSeriesTableId: true,
       },
       receive: (frame) => this.#receive(peer, decoder, frame),
       closed: () => {},

@@ -105,6 +105,8 @@ export interface Hello {
   readonly nodeId: string;
   readonly maxBatchBytes: number;
   readonly maxBatchSamples: number;
+  /** Whether a batch may name its series table instead of repeating it. */
+  readonly acceptsSeriesTableId: boolean;
 }
 
 /** A series that holds a slot of the cardinality limit, as the journal remembers it. */

@@ -70,6 +70,7 @@ test('a session greets with the identity it will stamp and the limits in force',
     nodeId: 'gpu-001',
     maxBatchBytes: 1_000_000,
     maxBatchSamples: TEST_LIMITS.maxBatchSamples,
+    acceptsSeriesTableId: true,
   });
 });
 

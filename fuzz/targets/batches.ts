@@ -45,7 +45,8 @@ export function batchTarget(): FuzzTarget {
       const result = decoder.decode(input);
       checkResult(result);
       const fresh = new BatchDecoder(LIMITS).decode(input);
-      must(shape(result) === shape(fresh), 'what a decoder remembers does not show');
+      const isUnknown = !fresh.ok && fresh.message.includes('names no table that came before');
+      must(isUnknown || shape(result) === shape(fresh), 'what a decoder remembers does not show');
       if (result.ok) checkVerdict(admission, result.batch);
     },
   };

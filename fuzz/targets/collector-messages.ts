@@ -39,6 +39,7 @@ function validMessages(): Buffer[] {
     nodeId: 'node-1',
     maxBatchBytes: 1_048_576,
     maxBatchSamples: 1000,
+    acceptsSeriesTableId: true,
   });
   const ack = encodeAck({
     epoch: 1_753_000_000_000,

@@ -13,6 +13,7 @@
 import type { Logger } from 'pino';
 import { decodeCollectorMessage } from '../codec/collector-message.ts';
 import { FrameSplitter } from '../codec/framing.ts';
+import { TableNaming } from '../codec/table-naming.ts';
 import { Backoff, type BackoffOptions } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { assert, errorMessage } from '../lib/errors.ts';
@@ -66,6 +67,8 @@ interface Attempt {
   streamId: number;
   readonly splitter: FrameSplitter;
   isUp: boolean;
+  /** Undefined where the collector must be sent every series table. */
+  tables: TableNaming | undefined;
   /** The stream opener went out; the first frame goes without its first byte. */
   owesFirstByte: boolean;
   readonly cancels: (() => void)[];
@@ -112,11 +115,13 @@ export class ConnectionLoop {
     const attempt = this.#attempt;
     assert(attempt?.isUp === true, 'frames are written only while the connection is up');
     assert(frame[0] === 0 && frame.length <= MAX_FRAME_BYTES, 'a frame is under 16 MiB');
-    const bytes = attempt.owesFirstByte ? frame.subarray(1) : frame;
-    attempt.owesFirstByte = false;
     if (this.#owedAcks === 0) this.#lastHeardMs = this.#deps.clock.monotonicMs();
     this.#owedAcks += 1;
-    attempt.connection?.write(attempt.streamId, bytes);
+    for (const part of attempt.tables?.shorten(frame) ?? [frame]) {
+      const bytes = attempt.owesFirstByte ? part.subarray(1) : part;
+      attempt.owesFirstByte = false;
+      attempt.connection?.write(attempt.streamId, bytes);
+    }
   }
 
   /** Uses other credentials from now on, and connects again with them at once. */
@@ -235,6 +240,7 @@ export class ConnectionLoop {
   #up(attempt: Attempt, hello: Hello): void {
     const { clock, logger } = this.#deps;
     attempt.isUp = true;
+    if (hello.acceptsSeriesTableId) attempt.tables = new TableNaming();
     this.#owedAcks = 0;
     attempt.cancels.push(clock.after(STABLE_AFTER_MS, () => this.#backoff.reset()));
     this.#keepAlive(attempt);
@@ -320,6 +326,7 @@ function newAttempt(): Attempt {
     streamId: -1,
     splitter: new FrameSplitter(MAX_MESSAGE_BYTES),
     isUp: false,
+    tables: undefined,
     owesFirstByte: false,
     // The first two places belong to the keepalive and the ack watch, which renew themselves.
     cancels: [() => {}, () => {}],

@@ -38,6 +38,7 @@ export function encodeHello(hello: Hello): Uint8Array {
       node_id: hello.nodeId,
       max_batch_bytes: hello.maxBatchBytes,
       max_batch_samples: hello.maxBatchSamples,
+      accepts_series_table_id: hello.acceptsSeriesTableId,
     },
   });
 }
@@ -83,6 +84,7 @@ interface WireHello {
   node_id: string;
   max_batch_bytes: number;
   max_batch_samples: number;
+  accepts_series_table_id: boolean;
 }
 
 interface WireAck {
@@ -123,6 +125,7 @@ function readHello(hello: WireHello): Hello {
     nodeId: hello.node_id,
     maxBatchBytes: hello.max_batch_bytes,
     maxBatchSamples: hello.max_batch_samples,
+    acceptsSeriesTableId: hello.accepts_series_table_id,
   };
 }
 

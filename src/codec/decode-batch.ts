@@ -3,8 +3,8 @@
  * outcome is a `DecodeResult`, in time and memory bounded by the frame.
  *
  * One decoder serves one connection. A sender's series rarely change, so the decoder remembers its
- * last tables and compares bytes: what is per series is paid for once, and a frame costs a walk
- * over its fields, one comparison of the table, and three loops over the columns.
+ * last tables: what is per series is paid for once, and a frame costs a walk over its fields, three
+ * loops over the columns, and a look at the table's id or one comparison of its bytes.
  */
 import {
   type Batch,
@@ -16,7 +16,7 @@ import {
 import { type FieldBytes, type ScannedFrame, scanFrame } from './frame-scan.ts';
 import { firstAtLeast, firstImpossibleTime, readPackedTimes, readPackedUint32 } from './packed.ts';
 import { RowReader } from './row-form.ts';
-import { seriesTableOf } from './series-table.ts';
+import { seriesTableOf, TABLE_ID_BYTES } from './series-table.ts';
 import { parseSeriesTable, type TableLimits } from './table-parser.ts';
 import { asBuffer, decodeText } from './text.ts';
 
@@ -88,6 +88,9 @@ export class BatchDecoder {
     if (schemaVersion !== SCHEMA_VERSION) {
       return refuse('schema_version', `schema_version is ${schemaVersion}, not ${SCHEMA_VERSION}`);
     }
+    // First of all, for the next batch may name this table whatever becomes of this one.
+    const table = this.#table(scan);
+    if (!table.ok) return table;
     if (!Number.isSafeInteger(epoch)) return refuse('bad_frame', 'epoch is 2^53 or more');
     if (!Number.isSafeInteger(sequence)) return refuse('bad_frame', 'sequence is 2^53 or more');
     const { maxBatchSamples } = this.#limits;
@@ -97,12 +100,11 @@ export class BatchDecoder {
     }
     const nodeId = this.#nodeId(scan);
     if (!nodeId.ok) return nodeId;
-    const columns = this.#columns(scan);
+    const columns = this.#columns(scan, table.value);
     if (!columns.ok) return columns;
-    const { table, samples } = columns.value;
     return {
       ok: true,
-      value: { schemaVersion, nodeId: nodeId.value, epoch, sequence, table, samples },
+      value: { schemaVersion, nodeId: nodeId.value, epoch, sequence, ...columns.value },
     };
   }
 
@@ -117,24 +119,46 @@ export class BatchDecoder {
     return value === undefined ? refuse('bad_frame', 'node_id is not UTF-8') : { ok: true, value };
   }
 
-  #columns(scan: ScannedFrame): Step<{ table: SeriesTable; samples: SampleColumns }> {
-    const known = this.#table(scan.table);
-    if (!known.ok) return known;
+  /** The samples, and their table: that of the frame, with the series of its rows behind. */
+  #columns(
+    scan: ScannedFrame,
+    table: SeriesTable,
+  ): Step<{ table: SeriesTable; samples: SampleColumns }> {
     const samples = allocateColumns(scan.sampleCount);
     const columnCount = scan.sampleCount - scan.rowCount;
-    const fault = readColumns(scan, columnCount, known.value, samples);
+    const fault = readColumns(scan, columnCount, table, samples);
     if (fault !== undefined) return refuse('bad_frame', fault);
-    if (scan.rowCount === 0) return { ok: true, value: { table: known.value, samples } };
+    if (scan.rowCount === 0) return { ok: true, value: { table, samples } };
 
-    const rows = this.#rows.read(scan, known.value, samples, columnCount);
+    const rows = this.#rows.read(scan, table, samples, columnCount);
     if (!rows.ok) return rows;
     const late = firstImpossibleTime(samples.timestampsMs);
     if (late >= 0) return refuse('bad_frame', impossibleTime(late, samples));
     return { ok: true, value: { table: rows.table, samples } };
   }
 
-  #table(field: FieldBytes): Step<SeriesTable> {
-    if (field.length === 0) return { ok: true, value: this.#noTable };
+  #table(scan: ScannedFrame): Step<SeriesTable> {
+    if (scan.tableIdEnd > scan.tableIdStart) return this.#namedTable(scan);
+    return scan.table.length === 0
+      ? { ok: true, value: this.#noTable }
+      : this.#sentTable(scan.table);
+  }
+
+  #namedTable({ frame, table, tableIdStart, tableIdEnd }: ScannedFrame): Step<SeriesTable> {
+    if (table.length > 0) {
+      return refuse('bad_frame', 'both series_table and series_table_id are given');
+    }
+    if (tableIdEnd - tableIdStart !== TABLE_ID_BYTES) {
+      const why = `series_table_id has ${tableIdEnd - tableIdStart} bytes, not ${TABLE_ID_BYTES}`;
+      return refuse('bad_frame', why);
+    }
+    const id = frame.toString('hex', tableIdStart, tableIdEnd);
+    const place = this.#tables.findIndex((known) => known.id === id);
+    if (place >= 0) return { ok: true, value: this.#use(place) };
+    return refuse('bad_series', `series_table_id ${id} names no table that came before`);
+  }
+
+  #sentTable(field: FieldBytes): Step<SeriesTable> {
     const { bytes, start, end } = field;
     const place = this.#tables.findIndex(
       (table) =>

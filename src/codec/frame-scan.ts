@@ -71,6 +71,8 @@ export class ScannedFrame {
   schemaVersion = 0;
   nodeIdStart = 0;
   nodeIdEnd = 0;
+  tableIdStart = 0;
+  tableIdEnd = 0;
   /** As doubles: exact below 2^53, 2^53 or more otherwise. */
   epoch = 0;
   sequence = 0;
@@ -127,6 +129,11 @@ function readField(reader: Reader, scan: ScannedFrame): void {
       return;
     case BATCH_TAGS.seriesTable:
       addPiece(reader, scan, scan.table);
+      return;
+    case BATCH_TAGS.seriesTableId:
+      scan.tableIdEnd = readExtent(reader);
+      scan.tableIdStart = reader.pos;
+      reader.pos = scan.tableIdEnd;
       return;
     case BATCH_TAGS.metrics:
       reader.pos = readExtent(reader);

@@ -50,6 +50,7 @@ export const BATCH_TAGS = {
   timestampDeltaMsUnpacked: tag(7, VARINT),
   valueUnpacked: tag(8, FIXED64),
   metrics: tag(9, BYTES),
+  seriesTableId: tag(10, BYTES),
 } as const;
 
 export const TABLE_TAGS = {

@@ -13,7 +13,8 @@ const KIND_NUMBERS = { unspecified: 0, gauge: 1, counter: 2 } as const satisfies
   MetricKind,
   number
 >;
-const TABLE_ID_HEX_DIGITS = 32;
+/** A table's id: so many bytes of the SHA-256 of its bytes, in this program as hex digits. */
+export const TABLE_ID_BYTES = 16;
 const NO_LIMITS: TableLimits = {
   maxLabelsPerSeries: Number.POSITIVE_INFINITY,
   maxNameBytes: Number.POSITIVE_INFINITY,
@@ -71,6 +72,7 @@ export function seriesTableOf(bytes: Uint8Array, series: readonly Series[]): Ser
   return { id: seriesTableId(owned), bytes: owned, series };
 }
 
-function seriesTableId(bytes: Uint8Array): string {
-  return hash('sha256', bytes, 'hex').slice(0, TABLE_ID_HEX_DIGITS);
+/** The id of the table with these bytes. */
+export function seriesTableId(bytes: Uint8Array): string {
+  return hash('sha256', bytes, 'hex').slice(0, 2 * TABLE_ID_BYTES);
 }

@@ -42,13 +42,13 @@ async function kill(child: ChildProcess): Promise<void> {
 
 /** The content of each number, and that it was the same each time it came. */
 function valuesByNumber(received: readonly ReceivedBatch[]): Map<string, number> {
-  const bytes = new Map<string, Buffer>();
+  const contents = new Map<string, Buffer>();
   const values = new Map<string, number>();
   for (const batch of received) {
     const number = `${batch.epoch}/${batch.sequence}`;
-    const known = bytes.get(number);
-    if (known !== undefined) expect(batch.bytes.equals(known)).toBe(true);
-    bytes.set(number, batch.bytes);
+    const known = contents.get(number);
+    if (known !== undefined) expect(batch.content.equals(known)).toBe(true);
+    contents.set(number, batch.content);
     values.set(number, batch.values[0]!);
   }
   return values;

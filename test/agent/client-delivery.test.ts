@@ -45,6 +45,32 @@ test('batches arrive in order with their samples, and each is answered', async (
   expectNothingIsMissing(client.stats);
 });
 
+test('a series table goes over a connection once, and over the next one again', async () => {
+  const stub = await bench.stub();
+  const client = await bench.client(stub.address);
+  const send = (table = TABLE) => client.send(table, samplesOf(table, 1, NOW_MS));
+  for (const table of [TABLE, TABLE, TABLE, gaugeTable(4), TABLE]) await send(table);
+  stub.dropConnections();
+  for (let count = 0; count < 2; count += 1) await send();
+  const hasTable = stub.received.map(({ bytes }) => bytes.includes(Buffer.from(TABLE.bytes)));
+  expect(hasTable).toEqual([true, false, false, false, true, true, false]);
+  expect(stub.received.map(({ tableId }) => tableId === TABLE.id)).toEqual(
+    [0, 1, 2, 3, 4, 5, 6].map((index) => index !== 3),
+  );
+  expectNothingIsMissing(client.stats);
+});
+
+test('a collector that does not take ids of series tables is sent every table', async () => {
+  const stub = await bench.stub({ hello: { acceptsSeriesTableId: false } });
+  const client = await bench.client(stub.address);
+  for (let count = 0; count < 3; count += 1) await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  expect(stub.received.map(({ bytes }) => bytes.includes(Buffer.from(TABLE.bytes)))).toEqual([
+    true,
+    true,
+    true,
+  ]);
+});
+
 test('the caller may reuse its columns as soon as send returns', async () => {
   const stub = await bench.stub();
   const client = await bench.client(stub.address);
@@ -90,7 +116,7 @@ test('each verdict reaches the sender and its own counter', async () => {
   expectNothingIsMissing(client.stats);
 });
 
-test('a throttled batch comes again as the same bytes, not before its time, and holds the others', async () => {
+test('a throttled batch comes again as it was, not before its time, and holds the others', async () => {
   const stub = await bench.stub();
   let throttledMs = 0;
   stub.answer = ({ sequence, receivedMs }) => {
@@ -102,7 +128,7 @@ test('a throttled batch comes again as the same bytes, not before its time, and 
   const sends = Array.from({ length: 12 }, () => client.send(TABLE, samplesOf(TABLE, 1, NOW_MS)));
   expect((await Promise.all(sends)).every((result) => result.status === 'accepted')).toBe(true);
   const [refused, taken] = stub.received.filter((batch) => batch.sequence === 2);
-  expect(taken?.bytes.equals(refused!.bytes)).toBe(true);
+  expect(taken?.content.equals(refused!.content)).toBe(true);
   expect(taken!.receivedMs - throttledMs).toBeGreaterThanOrEqual(299);
   const late = stub.received.filter((batch) => batch.receivedMs > throttledMs + 50);
   expect(late.every((batch) => batch.receivedMs - throttledMs >= 299)).toBe(true);

@@ -13,6 +13,7 @@ const HELLO: Hello = {
   nodeId: 'node-7',
   maxBatchBytes: 1_048_576,
   maxBatchSamples: 1000,
+  acceptsSeriesTableId: true,
 };
 const ACK: BatchAck = {
   epoch: Number.MAX_SAFE_INTEGER,
@@ -53,7 +54,7 @@ describe('collector messages', () => {
       maxBatchBytes: 5,
       maxBatchSamples: 6,
     });
-    expect(Buffer.from(hello).toString('hex')).toBe('0a0c080112016' + '31a016e20052806');
+    expect(Buffer.from(hello).toString('hex')).toBe('0a0e080112016' + '31a016e200528063001');
   });
 
   it.each([

@@ -15,6 +15,7 @@ const WIRE_TYPES: Readonly<Record<string, number>> = {
   MetricKind: 0,
   double: 1,
   string: 2,
+  bytes: 2,
   SeriesTable: 2,
   Series: 2,
   Metric: 2,

@@ -38,6 +38,7 @@ export class RecordingDoor implements Door {
       nodeId: peer.nodeIds[0],
       maxBatchBytes: 1000,
       maxBatchSamples: 10,
+      acceptsSeriesTableId: true,
     };
     return {
       hello,

@@ -4,6 +4,7 @@
  */
 import { encodeAck, encodeHello } from '../../src/codec/collector-message.ts';
 import { BatchDecoder } from '../../src/codec/decode-batch.ts';
+import { encodeBatch } from '../../src/codec/encode-batch.ts';
 import { encodeFrame, FrameSplitter } from '../../src/codec/framing.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type {
@@ -35,6 +36,8 @@ export interface ReceivedBatch {
   readonly values: readonly number[];
   /** The MetricBatch as it came. */
   readonly bytes: Buffer;
+  /** The same with its series table, whether it came with it or named it. */
+  readonly content: Buffer;
   readonly receivedMs: number;
 }
 
@@ -52,6 +55,7 @@ const HELLO: Hello = {
   nodeId: 'node-1',
   maxBatchBytes: 1024 * 1024,
   maxBatchSamples: 1000,
+  acceptsSeriesTableId: true,
 };
 
 const LIMITS = {
@@ -200,6 +204,7 @@ class StubPeer {
       tableId: batch.table.id,
       values: [...batch.samples.values],
       bytes: Buffer.from(frame),
+      content: Buffer.from(encodeBatch(batch)),
       receivedMs: performance.now(),
     };
   }
