@@ -6,14 +6,17 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { MetricsPage } from '../harness/metrics-page.ts';
+import { ACK_BUCKETS_S } from '../src/ingest-metrics.ts';
 import type { Benchmark } from './benchmark.ts';
 import { atMost, type Measurement } from './figures.ts';
+import { measureFloor } from './latency-floor.ts';
 import { lineChart } from './line-chart.ts';
 import { FLEET_SHAPE, type LoadReport } from './load-task.ts';
 import { Rig } from './rig.ts';
 
 const DEFAULT_SECONDS = 60;
 const WARM_UP_SECONDS = 8;
+const FLOOR_SECONDS = 20;
 const NODES = 100;
 const METRICS_PER_SECOND = 50_000;
 const BATCH_SAMPLES = FLEET_SHAPE.gpus * (25 + FLEET_SHAPE.extraMetrics);
@@ -25,10 +28,8 @@ export const latency: Benchmark = {
     'At 50,000 metrics a second from 100 agents an acknowledgement takes about a millisecond.',
   runs: 3,
   async measure({ seconds = DEFAULT_SECONDS, picturesDir }) {
-    const pace = {
-      kind: 'schedule',
-      batchesPerSecond: METRICS_PER_SECOND / BATCH_SAMPLES,
-    } as const;
+    const batchesPerSecond = METRICS_PER_SECOND / BATCH_SAMPLES;
+    const pace = { kind: 'schedule', batchesPerSecond } as const;
     const rig = await Rig.open();
     try {
       const daemon = await rig.start();
@@ -43,8 +44,9 @@ export const latency: Benchmark = {
       await load.end();
       await rig.stop();
       const inside = ackQuantiles(before, after);
+      const floor = await measureFloor(batchesPerSecond, Math.min(FLOOR_SECONDS, seconds));
       if (picturesDir !== undefined) draw(path.join(picturesDir, PICTURE), report);
-      return measurements(report, inside);
+      return measurements(report, inside, floor);
     } finally {
       await rig.close();
     }
@@ -53,22 +55,18 @@ export const latency: Benchmark = {
 
 type Quantiles = Readonly<Record<'p50' | 'p99' | 'p999', number>>;
 
-const BUCKETS_S = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-] as const;
-
 /** From the daemon's own histogram, by interpolation within a bucket, as Prometheus does. In ms. */
 function ackQuantiles(before: MetricsPage, after: MetricsPage): Quantiles {
   const upTo = (page: MetricsPage, le: string) =>
     page.sum('batch_ack_seconds_bucket', { le, status: 'accepted' });
-  const counts = BUCKETS_S.map((le) => upTo(after, String(le)) - upTo(before, String(le)));
+  const counts = ACK_BUCKETS_S.map((le) => upTo(after, String(le)) - upTo(before, String(le)));
   const total = upTo(after, '+Inf') - upTo(before, '+Inf');
   const quantile = (share: number) => {
     const rank = share * total;
     const bucket = counts.findIndex((count) => count >= rank);
     if (bucket < 0) return Number.POSITIVE_INFINITY;
-    const low = bucket === 0 ? 0 : (BUCKETS_S[bucket - 1] ?? 0);
-    const high = BUCKETS_S[bucket] ?? low;
+    const low = bucket === 0 ? 0 : (ACK_BUCKETS_S[bucket - 1] ?? 0);
+    const high = ACK_BUCKETS_S[bucket] ?? low;
     const below = bucket === 0 ? 0 : (counts[bucket - 1] ?? 0);
     const within = (counts[bucket] ?? 0) - below;
     return (low + ((high - low) * (rank - below)) / (within || 1)) * 1000;
@@ -76,7 +74,7 @@ function ackQuantiles(before: MetricsPage, after: MetricsPage): Quantiles {
   return { p50: quantile(0.5), p99: quantile(0.99), p999: quantile(0.999) };
 }
 
-function measurements(report: LoadReport, inside: Quantiles): Measurement[] {
+function measurements(report: LoadReport, inside: Quantiles, floor: Quantiles): Measurement[] {
   const { latencyMs, latenessMs } = report;
   const ms = (figure: string, value: number, most?: number): Measurement => ({
     ...{ figure, value, unit: 'ms' },
@@ -93,6 +91,9 @@ function measurements(report: LoadReport, inside: Quantiles): Measurement[] {
     ms('due → acknowledged, longest', latencyMs.max),
     ms('generator late, p50 (part of the above)', latenessMs.p50),
     ms('generator late, p99 (part of the above)', latenessMs.p99),
+    ms('datagrams and two synced writes alone, p50', floor.p50),
+    ms('datagrams and two synced writes alone, p99', floor.p99),
+    ms('datagrams and two synced writes alone, p99.9', floor.p999),
     { figure: 'sent', value: report.sentSamples / report.seconds, unit: 'metrics/s' },
   ];
 }

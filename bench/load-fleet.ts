@@ -12,12 +12,11 @@ import type { QuicConnection, QuicEndpoint } from '../src/lib/quic/quic-endpoint
 import type { BatchAck } from '../src/telemetry.ts';
 import { LoadNode } from './load-node.ts';
 import { type LoadTask, loadNodeId } from './load-task.ts';
-import { pause, turn } from './pause.ts';
+import { pause } from './pause.ts';
+import { onSchedule } from './schedule.ts';
 
 const HOUR_MS = 3_600_000;
 const MAX_MESSAGE_BYTES = 64 * 1024;
-/** Below this distance a due time is waited for by turning the event loop. */
-const SPIN_MS = 2;
 const DRAIN_DEADLINE_MS = 60_000;
 /** More handshakes at once only make each of them slower. */
 const HANDSHAKES_AT_ONCE = 64;
@@ -124,21 +123,12 @@ export class LoadFleet {
     clearInterval(keepAlive);
   }
 
-  async #sendOnSchedule(batchesPerSecond: number, seconds: number): Promise<void> {
-    const stepMs = 1000 / batchesPerSecond;
-    const batches = Math.floor(seconds * batchesPerSecond);
-    const beganMs = systemClock.monotonicMs();
-    for (let batch = 0; batch < batches; batch += 1) {
-      const dueMs = beganMs + batch * stepMs;
-      for (let leftMs = 1; leftMs > 0; ) {
-        leftMs = dueMs - systemClock.monotonicMs();
-        if (leftMs > SPIN_MS) await pause(leftMs - SPIN_MS);
-        else if (leftMs > 0) await turn();
-      }
+  #sendOnSchedule(batchesPerSecond: number, seconds: number): Promise<void> {
+    return onSchedule(batchesPerSecond, seconds, (batch, dueMs) => {
       record(this.lateness, systemClock.monotonicMs() - dueMs);
       const sender = this.#senders[batch % this.#senders.length];
       if (sender !== undefined) this.#send(sender, dueMs);
-    }
+    });
   }
 
   #send(sender: Sender, sinceMs: number, again?: number): void {

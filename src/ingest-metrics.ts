@@ -4,6 +4,12 @@
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { AckStatus, BatchRejectReason } from './telemetry.ts';
 
+/** Bounds of the histogram of acknowledgements, in seconds: close together around a disk's sync. */
+export const ACK_BUCKETS_S: readonly number[] = [
+  ...[0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05],
+  ...[0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+];
+
 export interface IngestMetrics {
   /** One batch answered; `durationMs` from whole frame to acknowledgement. */
   observeBatch(status: AckStatus, durationMs: number): void;
@@ -27,7 +33,7 @@ export function createIngestMetrics(registry: Registry): IngestMetrics {
     name: 'telemetry_collector_batch_ack_seconds',
     help: 'Time from a whole frame to its acknowledgement, by the status of the acknowledgement.',
     labelNames: ['status'],
-    buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+    buckets: [...ACK_BUCKETS_S],
     registers: [registry],
   });
   return {

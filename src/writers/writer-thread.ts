@@ -32,7 +32,7 @@ export type WriterThreadOptions = WriterTask & {
 };
 
 const MAX_HEAP_MB = 1024;
-const HEAD_INTERVAL_MS = 10;
+const HEAD_DELAY_MS = 10;
 const RESTARTS_PER_MINUTE = 5;
 const BROKEN_WAIT_MS = 60_000;
 const MINUTE_MS = 60_000;
@@ -57,7 +57,7 @@ export class WriterThread {
   #hang = '';
   #failingSinceMs = 0;
   #headSeq: number;
-  #isHeadSent = false;
+  #isHeadDue = false;
   #cursor: number;
   #committing: Promise<void> = Promise.resolve();
   #restartTimes: number[] = [];
@@ -112,16 +112,18 @@ export class WriterThread {
     this.#stopWatching = repeat(this.#clock, WATCH_INTERVAL_MS, () => this.#endIfHung());
   }
 
-  /** Records up to `seq` are durable. Cheap: the worker hears of it every few milliseconds. */
+  /**
+   * Records up to `seq` are durable. The worker hears of it a moment later: of several commits at
+   * once, and not while the processors are needed for the acknowledgements of this one.
+   */
   notifyHead(seq: number): void {
     if (seq <= this.#headSeq) return;
     this.#headSeq = seq;
-    if (this.#isHeadSent) return;
-    this.#isHeadSent = true;
-    this.#post({ type: 'head', seq });
-    this.#clock.after(HEAD_INTERVAL_MS, () => {
-      this.#isHeadSent = false;
-      if (this.#headSeq > seq) this.#post({ type: 'head', seq: this.#headSeq });
+    if (this.#isHeadDue) return;
+    this.#isHeadDue = true;
+    this.#clock.after(HEAD_DELAY_MS, () => {
+      this.#isHeadDue = false;
+      this.#post({ type: 'head', seq: this.#headSeq });
     });
   }
 
