@@ -13,6 +13,7 @@ import { ingest } from './ingest.ts';
 import { latency } from './latency.ts';
 import { parquet } from './parquet.ts';
 import { peer } from './peer.ts';
+import { profile } from './profile.ts';
 import { recovery } from './recovery.ts';
 import { appendResults, conditions, jsonLine, tableOf } from './report.ts';
 import { scaling } from './scaling.ts';
@@ -25,6 +26,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   influx,
   recovery,
   peer,
+  profile,
   scaling,
 ];
 

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { measureConnections } from '../../bench/connections.ts';
 import { cpuPerMetric, runIngest } from '../../bench/ingest-run.ts';
 import { latency } from '../../bench/latency.ts';
+import { profile } from '../../bench/profile.ts';
 import { measureRecovery } from '../../bench/recovery.ts';
 
 const silent = { picturesDir: undefined, say: () => {} };
@@ -32,6 +33,16 @@ test('the open loop sends at its rate, and latencies rise with the percentile', 
   const value = (figure: string) => found.find((one) => one.figure === figure)?.value ?? Number.NaN;
   expect(value('sent') / 50_000).toBeGreaterThan(0.5);
   expect(value('due → acknowledged, p50')).toBeLessThanOrEqual(value('due → acknowledged, p99'));
+});
+
+test('the stages of a profile add up to what the kernel says, and none is missing', async () => {
+  const lines = await profile.measure({ ...silent, seconds: 2 });
+  const whole = lines.at(-1)?.value ?? 0;
+  const stages = lines.slice(0, -1);
+  const sum = stages.reduce((total, { value }) => total + value, 0);
+  expect(sum / whole).toBeCloseTo(1, 6);
+  const named = stages.filter(({ figure }) => !/Node.js itself|loop|garbage/.test(figure));
+  expect(named.filter(({ value }) => !(value > 0))).toEqual([]);
 });
 
 test('connections take memory in proportion, not more', async () => {
