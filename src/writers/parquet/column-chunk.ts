@@ -5,7 +5,7 @@
  * the three number columns are looked at row by row.
  */
 import { compareText, SERIES_COLUMNS } from './columns.ts';
-import type { SeriesRun } from './encoder.ts';
+import type { RowGroup, SeriesCells } from './encoder.ts';
 import { encodeIndexes, encodeRuns, indexBits } from './hybrid-encoding.ts';
 import { numberDictionary } from './number-dictionary.ts';
 
@@ -31,11 +31,11 @@ const PAGE_ROWS = 131_072;
 const NO_LEVELS = new Uint8Array(0);
 
 /**
- * The runs of a row group as columns: looked at object by object once, and not once per column,
+ * The runs of a row group as columns: looked at series by series once, and not once per column,
  * because tens of thousands of series do not stay in a processor's cache.
  */
 export interface RunColumns {
-  readonly runs: readonly SeriesRun[];
+  readonly cells: SeriesCells;
   /** By run. */
   readonly rows: Uint32Array;
   /** By cell, then by run. */
@@ -43,30 +43,28 @@ export interface RunColumns {
 }
 
 /** Gathers what the columns of `runs` are made of. */
-export function runColumns(runs: readonly SeriesRun[]): RunColumns {
-  const rows = new Uint32Array(runs.length);
-  const textIds = SERIES_COLUMNS.map(() => new Uint32Array(runs.length));
-  for (let run = 0; run < runs.length; run++) {
-    const { series, rows: count } = runs[run]!;
-    rows[run] = count;
+export function runColumns({ cells, runs }: Pick<RowGroup, 'cells' | 'runs'>): RunColumns {
+  const { series, rows } = runs;
+  const textIds = SERIES_COLUMNS.map(() => new Uint32Array(series.length));
+  for (let run = 0; run < series.length; run++) {
     for (let cell = 0; cell < textIds.length; cell++) {
-      textIds[cell]![run] = series.textIds[cell]!;
+      textIds[cell]![run] = cells.textId(series[run]!, cell);
     }
   }
-  return { runs, rows, textIds };
+  return { cells, rows, textIds };
 }
 
 /** The column of cell `cell`. */
 export function seriesChunk(
-  { runs, rows, textIds }: RunColumns,
+  { cells, rows, textIds }: RunColumns,
   cell: number,
   nullable: boolean,
 ): ColumnChunkPages {
   const ids = textIds[cell]!;
   const texts: string[] = [];
   const indexes = new Int32Array(greatest(ids) + 1).fill(-1);
-  const values = new RunList(runs.length);
-  const levels = new RunList(nullable ? runs.length : 0);
+  const values = new RunList(rows.length);
+  const levels = new RunList(nullable ? rows.length : 0);
   let total = 0;
   let nulls = 0;
   for (let run = 0; run < ids.length; run++) {
@@ -78,7 +76,7 @@ export function seriesChunk(
       nulls += count;
       continue;
     }
-    if (indexes[id] === -1) indexes[id] = texts.push(runs[run]!.series.cells[cell]!) - 1;
+    if (indexes[id] === -1) indexes[id] = texts.push(cells.text(id)!) - 1;
     values.add(indexes[id]!, count);
   }
   const bits = indexBits(texts.length);

@@ -15,7 +15,7 @@ export interface SeriesColumn {
   readonly nullable: boolean;
 }
 
-/** In the order of `SeriesRow.cells`. */
+/** In the order of `seriesCells`. */
 export const SERIES_COLUMNS = [
   { name: 'metric', nullable: false },
   { name: 'unit', nullable: false },
@@ -54,12 +54,6 @@ export const WAREHOUSE_COLUMNS: readonly WarehouseColumn[] = [
   { name: 'received_at', nullable: false, source: 'received' },
 ];
 
-/** The cells of one series, computed once and shared by all of its rows. */
-export interface SeriesRow {
-  /** In the order of `SERIES_COLUMNS`. */
-  readonly cells: readonly (string | null)[];
-}
-
 const COLUMN_IDENTITIES = [
   'gpu_uuid',
   'gpu_index',
@@ -77,8 +71,8 @@ const LABEL_IDENTITIES = [
   'pci_bus_id',
 ] as const satisfies readonly IdentityKey[];
 
-/** What `series` of node `nodeId` puts into its columns. */
-export function seriesRow(nodeId: string, series: Series): SeriesRow {
+/** What `series` of node `nodeId` puts into its columns, in the order of `SERIES_COLUMNS`. */
+export function seriesCells(nodeId: string, series: Series): (string | null)[] {
   const { identities, rest } = identifySeries(series);
   const labels = new Map(rest);
   for (const key of LABEL_IDENTITIES) {
@@ -86,9 +80,7 @@ export function seriesRow(nodeId: string, series: Series): SeriesRow {
     if (value !== undefined) labels.set(freeKey(labels, key), value);
   }
   const identityCells = COLUMN_IDENTITIES.map((key) => identities[key] ?? null);
-  return {
-    cells: [series.name, series.unit, series.kind, nodeId, ...identityCells, toJson(labels)],
-  };
+  return [series.name, series.unit, series.kind, nodeId, ...identityCells, toJson(labels)];
 }
 
 /** A series may spell an identity twice (`GPU_I_ID` and `gpu_instance_id`); keep both values. */
@@ -102,24 +94,21 @@ function toJson(labels: ReadonlyMap<string, string>): string {
   return `{${entries.map(([key, value]) => `${JSON.stringify(key)}:${JSON.stringify(value)}`).join(',')}}`;
 }
 
-const SORT_CELLS = ['metric', 'node_id', 'gpu_uuid', 'labels'].map((name) =>
-  SERIES_COLUMNS.findIndex((column) => column.name === name),
+/**
+ * The cells that order series in a row group, most significant first: metric, node, GPU, labels,
+ * then the rest so that the order is total. Texts compare as `compareText` has it; NULL is first.
+ */
+export const SORT_CELLS: readonly number[] = orderOfCells(
+  'metric',
+  'node_id',
+  'gpu_uuid',
+  'labels',
 );
 
-/**
- * The order of series in a row group: metric, node, GPU, then the rest so that it is total. By code
- * point, which is the order of the UTF-8 bytes that readers compare; NULL first.
- */
-export function compareSeriesRows(a: SeriesRow, b: SeriesRow): number {
-  for (const cell of SORT_CELLS) {
-    const order = compareText(a.cells[cell] ?? '', b.cells[cell] ?? '');
-    if (order !== 0) return order;
-  }
-  for (let cell = 0; cell < a.cells.length; cell++) {
-    const order = compareText(a.cells[cell] ?? '', b.cells[cell] ?? '');
-    if (order !== 0) return order;
-  }
-  return 0;
+function orderOfCells(...first: (typeof SERIES_COLUMNS)[number]['name'][]): number[] {
+  const names = SERIES_COLUMNS.map(({ name }) => name);
+  const rest = names.filter((name) => !first.includes(name));
+  return [...first, ...rest].map((name) => names.indexOf(name));
 }
 
 /**

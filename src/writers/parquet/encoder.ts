@@ -3,24 +3,27 @@
  * parquetjs-encoder.ts.
  */
 import type { ParquetConfig } from '../../config/schema.ts';
-import type { SeriesRow } from './columns.ts';
 
-/** A series whose texts are numbered, so that encoding a run of it hashes no string. */
-export interface IndexedSeries extends SeriesRow {
-  /** By cell: the number of its text within the index it comes from; 0 for NULL. */
-  readonly textIds: readonly number[];
+/** The cells of numbered series. Equal texts have equal numbers, so that nobody hashes a string. */
+export interface SeriesCells {
+  /** The number of the text in a cell of a series; 0 for NULL. */
+  textId(series: number, cell: number): number;
+  /** The text of a number; NULL for 0. */
+  text(textId: number): string | null;
 }
 
-/** Consecutive rows of one series. All runs of a row group come from the same index. */
-export interface SeriesRun {
-  readonly series: IndexedSeries;
-  readonly rows: number;
+/** Consecutive rows of one series each, in parallel arrays. */
+export interface SeriesRuns {
+  /** As `SeriesCells` numbers them. */
+  readonly series: Uint32Array;
+  readonly rows: Uint32Array;
 }
 
 /** Sorted rows: `runs` one after another, the columns row by row. */
 export interface RowGroup {
   readonly rows: number;
-  readonly runs: readonly SeriesRun[];
+  readonly cells: SeriesCells;
+  readonly runs: SeriesRuns;
   readonly timestampsMs: Float64Array;
   readonly values: Float64Array;
   readonly receivedAtMs: Float64Array;

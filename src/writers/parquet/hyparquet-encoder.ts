@@ -98,7 +98,7 @@ function writeRowGroup(
   group: RowGroup,
 ): void {
   const start = writer.offset;
-  const runs = runColumns(group.runs);
+  const runs = runColumns(group);
   const columns = WAREHOUSE_COLUMNS.map((column, index) =>
     writeChunk(writer, codec, parquet.schema[index + 1]!, encodeColumn(column, group, runs)),
   );

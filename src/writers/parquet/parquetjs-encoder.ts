@@ -9,7 +9,7 @@
 import parquetjs from 'parquetjs-lite';
 import type { WritableFile } from '../../lib/filesystem.ts';
 import { WAREHOUSE_COLUMNS, type WarehouseColumn } from './columns.ts';
-import type { EncoderOptions, FileEncoder, RowGroup, SeriesRun } from './encoder.ts';
+import type { EncoderOptions, FileEncoder, RowGroup } from './encoder.ts';
 
 const CODECS = { snappy: 'SNAPPY', gzip: 'GZIP', uncompressed: 'UNCOMPRESSED' } as const;
 
@@ -89,21 +89,23 @@ export function splitRowGroup(group: RowGroup, rowsMax: number): RowGroup[] {
   let taken = 0;
   for (let start = 0; start < group.rows; start += rowsMax) {
     const end = Math.min(start + rowsMax, group.rows);
-    const runs: SeriesRun[] = [];
+    const series: number[] = [];
+    const rows: number[] = [];
     for (let missing = end - start; missing > 0; ) {
-      const { series, rows } = group.runs[run]!;
-      const count = Math.min(missing, rows - taken);
-      runs.push({ series, rows: count });
+      const count = Math.min(missing, group.runs.rows[run]! - taken);
+      series.push(group.runs.series[run]!);
+      rows.push(count);
       missing -= count;
       taken += count;
-      if (taken === rows) {
+      if (taken === group.runs.rows[run]) {
         run++;
         taken = 0;
       }
     }
     parts.push({
       rows: end - start,
-      runs,
+      cells: group.cells,
+      runs: { series: Uint32Array.from(series), rows: Uint32Array.from(rows) },
       timestampsMs: group.timestampsMs.subarray(start, end),
       values: group.values.subarray(start, end),
       receivedAtMs: group.receivedAtMs.subarray(start, end),
@@ -114,13 +116,13 @@ export function splitRowGroup(group: RowGroup, rowsMax: number): RowGroup[] {
 
 async function appendRows(parquet: parquetjs.ParquetWriter, group: RowGroup): Promise<void> {
   let row = 0;
-  for (const { series, rows } of group.runs) {
+  for (const [run, series] of group.runs.series.entries()) {
     const cells = Object.fromEntries(
       WAREHOUSE_COLUMNS.flatMap(({ name, source }) =>
-        typeof source === 'number' ? [[name, series.cells[source] ?? '']] : [],
+        typeof source === 'number' ? [[name, cellText(group, series, source)]] : [],
       ),
     );
-    for (const end = row + rows; row < end; row++) {
+    for (const end = row + group.runs.rows[run]!; row < end; row++) {
       await parquet.appendRow({
         ...cells,
         ts: Math.round(group.timestampsMs[row]! * 1000),
@@ -132,12 +134,16 @@ async function appendRows(parquet: parquetjs.ParquetWriter, group: RowGroup): Pr
   }
 }
 
+function cellText({ cells }: RowGroup, series: number, cell: number): string {
+  return cells.text(cells.textId(series, cell)) ?? '';
+}
+
 /** Sets the bounds of the string columns in the row group that was just written. */
 function correctStringBounds(parquet: parquetjs.ParquetWriter, group: RowGroup): void {
   const columns = parquet.envelopeWriter.rowGroups.at(-1)!.columns;
   WAREHOUSE_COLUMNS.forEach(({ source }, column) => {
     if (typeof source !== 'number') return;
-    const texts = new Set(group.runs.map(({ series }) => series.cells[source] ?? ''));
+    const texts = new Set(Array.from(group.runs.series, (one) => cellText(group, one, source)));
     const statistics = columns[column]!.meta_data.statistics;
     if (statistics !== null) setBounds(statistics, [...texts]);
   });

@@ -1,7 +1,7 @@
 /**
  * The rows of one hour that wait for their row group: four numbers each, in arrays that grow.
  */
-import type { RowGroup, SeriesRun } from './encoder.ts';
+import type { RowGroup, SeriesRuns } from './encoder.ts';
 import type { SeriesIndex } from './series-index.ts';
 
 /** Memory of one buffered row. */
@@ -62,6 +62,7 @@ export class RowBuffer {
     const rows = this.#rows;
     return {
       rows,
+      cells: index,
       runs,
       timestampsMs: gather(this.#timestampsMs, order, rows),
       values: gather(this.#values, order, rows),
@@ -70,7 +71,7 @@ export class RowBuffer {
   }
 
   /** Counting sort by rank; only runs whose times are out of order are then sorted themselves. */
-  #sortedPlaces(index: SeriesIndex): { order: Uint32Array; runs: SeriesRun[] } {
+  #sortedPlaces(index: SeriesIndex): { order: Uint32Array; runs: SeriesRuns } {
     const rows = this.#rows;
     const series = this.#series;
     const { ranks, order: seriesByRank } = index.ranking();
@@ -80,15 +81,21 @@ export class RowBuffer {
     const order = new Uint32Array(rows);
     const next = ends.slice(0, ranks.length);
     for (let row = 0; row < rows; row++) order[next[ranks[series[row]!]!]!++] = row;
-    const runs: SeriesRun[] = [];
+    const runs = { series: new Uint32Array(ranks.length), rows: new Uint32Array(ranks.length) };
+    let run = 0;
     for (let rank = 0; rank < ranks.length; rank++) {
       const start = ends[rank]!;
       const end = ends[rank + 1]!;
       if (start === end) continue;
-      sortByTime(order.subarray(start, end), this.#timestampsMs);
-      runs.push({ series: index.row(seriesByRank[rank]!), rows: end - start });
+      sortByTime(order, start, end, this.#timestampsMs);
+      runs.series[run] = seriesByRank[rank]!;
+      runs.rows[run] = end - start;
+      run++;
     }
-    return { order, runs };
+    return {
+      order,
+      runs: { series: runs.series.subarray(0, run), rows: runs.rows.subarray(0, run) },
+    };
   }
 
   #grow(rows: number): void {
@@ -112,11 +119,18 @@ function gather(from: Float64Array, order: Uint32Array, rows: number): Float64Ar
 }
 
 /**
- * Sorts rows of one series by time; they mostly are already. Equal times keep their arrival order.
+ * Sorts `order[start, end)`, rows of one series, by time; they mostly are already. Equal times keep
+ * their arrival order.
  */
-function sortByTime(rows: Uint32Array, timestampsMs: Float64Array): void {
-  for (let i = 1; i < rows.length; i++) {
-    if (timestampsMs[rows[i]!]! < timestampsMs[rows[i - 1]!]!) {
+function sortByTime(
+  order: Uint32Array,
+  start: number,
+  end: number,
+  timestampsMs: Float64Array,
+): void {
+  for (let i = start + 1; i < end; i++) {
+    if (timestampsMs[order[i]!]! < timestampsMs[order[i - 1]!]!) {
+      const rows = order.subarray(start, end);
       rows.sort((a, b) => timestampsMs[a]! - timestampsMs[b]! || a - b);
       return;
     }

@@ -7,38 +7,50 @@
  * it has grown past its bound.
  */
 import type { SeriesTable } from '../../telemetry.ts';
-import { compareSeriesRows, seriesRow } from './columns.ts';
-import type { IndexedSeries } from './encoder.ts';
+import { compareText, SERIES_COLUMNS, SORT_CELLS, seriesCells } from './columns.ts';
+import type { SeriesCells } from './encoder.ts';
 
 const NOT_YET = 0xffffffff;
+const CELLS = SERIES_COLUMNS.length;
+const FIRST_SERIES = 256;
+/** A power of two, and more than twice as many as series. */
+const FIRST_SLOTS = 1024;
+const FREE = -1;
 
-export class SeriesIndex {
-  readonly #rows: IndexedSeries[] = [];
-  readonly #idByCells = new Map<string, number>();
+export class SeriesIndex implements SeriesCells {
+  #size = 0;
+  /** Numbers of texts, `CELLS` for each series; behind the last series there is room for one. */
+  #textIdsBySeries = new Uint32Array(FIRST_SERIES * CELLS);
+  /** Hash table over the cells: ids of series. */
+  #slots = new Int32Array(FIRST_SLOTS).fill(FREE);
   /** Every text that stands in a cell, with its number from 1 on. */
   readonly #textIds = new Map<string, number>();
-  /** By number. Cells hold these very strings, so that a text of many series is kept once. */
+  /** By number. */
   readonly #texts: (string | null)[] = [null];
   /** Per node and table: entry i is the id of the table's series i. */
   readonly #idsByTable = new Map<string, Uint32Array>();
   #tableEntries = 0;
-  /** Valid for the first `#rankedSize` rows. */
+  /** Valid for the first `#rankedSize` series. */
   #ranks = new Uint32Array(0);
   #order = new Uint32Array(0);
   #rankedSize = -1;
 
   /** Distinct series known. */
   get size(): number {
-    return this.#rows.length;
+    return this.#size;
   }
 
-  /** Series and table entries held: what the index costs in memory, about 400 and 4 bytes each. */
+  /** Series and table entries held: what the index costs in memory, about 100 and 4 bytes each. */
   get entries(): number {
-    return this.#rows.length + this.#tableEntries;
+    return this.#size + this.#tableEntries;
   }
 
-  row(id: number): IndexedSeries {
-    return this.#rows[id]!;
+  textId(series: number, cell: number): number {
+    return this.#textIdsBySeries[series * CELLS + cell]!;
+  }
+
+  text(textId: number): string | null {
+    return this.#texts[textId]!;
   }
 
   /**
@@ -67,22 +79,59 @@ export class SeriesIndex {
     return ids;
   }
 
+  /** The id of a series, which may be known from another table. */
   #intern(nodeId: string, table: SeriesTable, series: number): number {
-    const { cells } = seriesRow(nodeId, table.series[series]!);
-    const textIds: number[] = [];
-    let key = '';
-    for (const text of cells) {
-      const textId = text === null ? 0 : this.#textId(text);
-      textIds.push(textId);
-      key += `${textId},`;
+    const start = this.#size * CELLS;
+    if (start === this.#textIdsBySeries.length) this.#growCells();
+    const textIds = this.#textIdsBySeries;
+    let cell = start;
+    for (const text of seriesCells(nodeId, table.series[series]!)) {
+      textIds[cell++] = text === null ? 0 : this.#textId(text);
     }
-    let id = this.#idByCells.get(key);
-    if (id === undefined) {
-      id = this.#rows.length;
-      this.#rows.push({ cells: textIds.map((textId) => this.#texts[textId]!), textIds });
-      this.#idByCells.set(key, id);
-    }
+    const slot = this.#slotOf(this.#size);
+    const known = this.#slots[slot]!;
+    if (known !== FREE) return known;
+    const id = this.#size++;
+    this.#slots[slot] = id;
+    if (this.#size * 2 > this.#slots.length) this.#growSlots();
     return id;
+  }
+
+  #growCells(): void {
+    const grown = new Uint32Array(this.#textIdsBySeries.length * 2);
+    grown.set(this.#textIdsBySeries);
+    this.#textIdsBySeries = grown;
+  }
+
+  #growSlots(): void {
+    this.#slots = new Int32Array(this.#slots.length * 4).fill(FREE);
+    for (let id = 0; id < this.#size; id++) this.#slots[this.#slotOf(id)] = id;
+  }
+
+  /** Where a series with the cells of `id` is in the hash table, or where it belongs. */
+  #slotOf(id: number): number {
+    const mask = this.#slots.length - 1;
+    let slot = this.#hash(id) & mask;
+    while (this.#slots[slot] !== FREE && !this.#haveSameCells(this.#slots[slot]!, id)) {
+      slot = (slot + 1) & mask;
+    }
+    return slot;
+  }
+
+  #hash(id: number): number {
+    let hash = 0;
+    for (let cell = 0; cell < CELLS; cell++) {
+      hash = Math.imul(hash ^ this.textId(id, cell), 0x9e3779b1);
+      hash ^= hash >>> 15;
+    }
+    return hash;
+  }
+
+  #haveSameCells(a: number, b: number): boolean {
+    for (let cell = 0; cell < CELLS; cell++) {
+      if (this.textId(a, cell) !== this.textId(b, cell)) return false;
+    }
+    return true;
   }
 
   #textId(text: string): number {
@@ -96,16 +145,27 @@ export class SeriesIndex {
 
   /** Where each id stands in sort order, and the id at each place. Computed anew after growth. */
   ranking(): { ranks: Uint32Array; order: Uint32Array } {
-    if (this.#rankedSize !== this.#rows.length) {
-      const order = Uint32Array.from(this.#rows.keys());
-      order.sort((a, b) => compareSeriesRows(this.#rows[a]!, this.#rows[b]!));
+    if (this.#rankedSize !== this.#size) {
+      const order = new Uint32Array(this.#size).map((_, id) => id);
+      order.sort((a, b) => this.#compare(a, b));
       const ranks = new Uint32Array(order.length);
       for (let place = 0; place < order.length; place++) ranks[order[place]!] = place;
       this.#order = order;
       this.#ranks = ranks;
-      this.#rankedSize = this.#rows.length;
+      this.#rankedSize = this.#size;
     }
     return { ranks: this.#ranks, order: this.#order };
+  }
+
+  #compare(a: number, b: number): number {
+    for (const cell of SORT_CELLS) {
+      const idA = this.textId(a, cell);
+      const idB = this.textId(b, cell);
+      if (idA === idB) continue;
+      const order = compareText(this.text(idA) ?? '', this.text(idB) ?? '');
+      if (order !== 0) return order;
+    }
+    return 0;
   }
 }
 
