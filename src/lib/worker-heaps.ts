@@ -9,7 +9,7 @@
 import v8 from 'node:v8';
 
 /** Megabytes that old objects and buffers may take before the first full collection. */
-const FIRST_COLLECTION_MB = 192;
+const FIRST_COLLECTION_MB = 96;
 
 /** Holds for threads that are started afterwards. Changes no limit, only when collecting begins. */
 export function letWorkerHeapsGrow(): void {
