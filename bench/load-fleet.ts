@@ -20,7 +20,7 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 const DRAIN_DEADLINE_MS = 60_000;
 /** More handshakes at once only make each of them slower. */
 const HANDSHAKES_AT_ONCE = 64;
-const KEEPALIVE_MS = 20_000;
+const KEEPALIVE_MS = 5000;
 /** The first byte of a frame's length, which is under 16 MiB; it opens the stream. */
 const OPENER = new Uint8Array(1);
 
@@ -50,6 +50,7 @@ export class LoadFleet {
   readonly #senders: Sender[] = [];
   readonly #byEpoch = new Map<number, Sender>();
   #isOver = false;
+  #keepAlive: NodeJS.Timeout | undefined;
   #unanswered = 0;
   #onIdle: () => void = () => {};
 
@@ -63,6 +64,10 @@ export class LoadFleet {
   /** Connects everybody; resolves once the collector has greeted them all. */
   async connect(): Promise<void> {
     const lines: Line[] = [];
+    // From now on: ten thousand handshakes take longer than an idle connection lasts.
+    this.#keepAlive = setInterval(() => {
+      for (const line of lines) line?.connection.ping();
+    }, KEEPALIVE_MS);
     let next = 0;
     const opener = async () => {
       while (next < this.#task.connections) {
@@ -88,9 +93,6 @@ export class LoadFleet {
 
   /** Sends as the task says and waits for the last answer. */
   async run(): Promise<void> {
-    const keepAlive = setInterval(() => {
-      for (const { line } of this.#senders) line.connection.ping();
-    }, KEEPALIVE_MS);
     const { pace, seconds } = this.#task;
     const idle = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
@@ -120,7 +122,7 @@ export class LoadFleet {
       await idle;
       clearTimeout(giveUp);
     }
-    clearInterval(keepAlive);
+    clearInterval(this.#keepAlive);
   }
 
   #sendOnSchedule(batchesPerSecond: number, seconds: number): Promise<void> {
