@@ -7,10 +7,22 @@ import type { MetricsPage } from '../harness/metrics-page.ts';
 import { WarehouseQuery } from '../harness/warehouse-query.ts';
 import type { LoadReport, LoadTask } from './load-task.ts';
 import { DELEGATE, Rig, type RigOptions } from './rig.ts';
-import { anonymousBytes, cpuSince, type ThreadCpu, threadCpu, totalCpu } from './thread-cpu.ts';
+import { pause } from './pause.ts';
+import {
+  anonymousBytes,
+  cpuSince,
+  processCpu,
+  type ThreadCpu,
+  threadCpu,
+  totalCpu,
+} from './thread-cpu.ts';
 
 const SAMPLE_MS = 200;
 const DEFAULT_WARM_UP_SECONDS = 4;
+const CALM_MS = 500;
+/** Of a core. */
+const CALM_SHARE = 0.2;
+const CALM_DEADLINE_MS = 60_000;
 /** Nodes that only fill the limiter have names of their own. */
 const FIRST_QUIET_NODE = 50_000;
 
@@ -51,6 +63,7 @@ export async function runIngest(task: NodesTask, options: IngestRunOptions): Pro
     if (options.processors !== undefined) pin(daemon.pid, options.processors);
     if (options.quietNodes !== undefined) await sendOnce(rig, options.quietNodes);
     await warmUp(rig, task, options.warmUpSeconds ?? DEFAULT_WARM_UP_SECONDS);
+    await untilCalm(daemon.pid);
     const load = await rig.load(task);
     const before = await daemon.metrics();
     const discardedBefore = await rig.discarded();
@@ -108,6 +121,17 @@ async function warmUp(rig: Rig, task: NodesTask, seconds: number): Promise<void>
   const load = await rig.load({ ...task, seconds });
   await load.run();
   await load.end();
+}
+
+/** New series cost something once, some of it after their samples are through. */
+async function untilCalm(pid: number): Promise<void> {
+  const giveUpAtMs = performance.now() + CALM_DEADLINE_MS;
+  for (let before = processCpu(pid); performance.now() < giveUpAtMs; ) {
+    await pause(CALM_MS);
+    const now = processCpu(pid);
+    if (now - before < (CALM_SHARE * CALM_MS) / 1000) return;
+    before = now;
+  }
 }
 
 async function sendOnce(rig: Rig, nodes: number): Promise<void> {

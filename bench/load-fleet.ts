@@ -20,7 +20,11 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 const DRAIN_DEADLINE_MS = 60_000;
 /** More handshakes at once only make each of them slower. */
 const HANDSHAKES_AT_ONCE = 64;
-const KEEPALIVE_MS = 5000;
+/** Connections are kept alive in turn: ten thousand at once would not fit a socket's buffer. */
+const KEEPALIVE_TICKS = 100;
+const KEEPALIVE_TICK_MS = 60;
+const STARTED_AT_ONCE = 50;
+const START_PAUSE_MS = 20;
 /** The first byte of a frame's length, which is under 16 MiB; it opens the stream. */
 const OPENER = new Uint8Array(1);
 
@@ -65,9 +69,13 @@ export class LoadFleet {
   async connect(): Promise<void> {
     const lines: Line[] = [];
     // From now on: ten thousand handshakes take longer than an idle connection lasts.
+    let tick = 0;
     this.#keepAlive = setInterval(() => {
-      for (const line of lines) line?.connection.ping();
-    }, KEEPALIVE_MS);
+      for (let line = tick; line < lines.length; line += KEEPALIVE_TICKS) {
+        lines[line]?.connection.ping();
+      }
+      tick = (tick + 1) % KEEPALIVE_TICKS;
+    }, KEEPALIVE_TICK_MS);
     let next = 0;
     const opener = async () => {
       while (next < this.#task.connections) {
@@ -106,10 +114,12 @@ export class LoadFleet {
         if (sender.line.connection.queuedBytes > 1_000_000) await pause(20);
       }
     } else {
-      for (const sender of this.#senders) {
+      for (const [index, sender] of this.#senders.entries()) {
         for (let batch = 0; batch < pace.inFlight; batch += 1) {
           this.#send(sender, systemClock.monotonicMs());
         }
+        // Thousands of batches at once would only overflow sockets.
+        if (index % STARTED_AT_ONCE === STARTED_AT_ONCE - 1) await pause(START_PAUSE_MS);
       }
       await pause(seconds * 1000);
     }
