@@ -15,7 +15,7 @@ const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 export const influx: Benchmark = {
   name: 'influx',
-  promise: 'Line protocol at ten million values a second and core.',
+  promise: 'Millions of values a second and core, with HTTP and compression.',
   runs: 3,
   measure: () => measureInflux(ROUNDS),
 };

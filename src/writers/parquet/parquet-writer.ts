@@ -44,8 +44,8 @@ export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs
 
 /** Hours that may be open at once; a record that opens more is followed by a seal. */
 const OPEN_HOURS_MAX = 48;
-/** Entries of the series index after which a seal empties it: some 50 MB at the worst. */
-const INDEX_ENTRIES_MAX = 500_000;
+/** Entries of the series index after which a seal empties it: some 100 MB at the worst. */
+const INDEX_ENTRIES_MAX = 2_000_000;
 const RETENTION_INTERVAL_MS = 60_000;
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
