@@ -23,6 +23,9 @@ const HANDSHAKES_AT_ONCE = 64;
 /** Connections are kept alive in turn: ten thousand at once would not fit a socket's buffer. */
 const KEEPALIVE_TICKS = 100;
 const KEEPALIVE_TICK_MS = 60;
+/** First batches carry tables and make new series: of a large fleet they do not come at once. */
+const FIRST_BATCHES_PER_SECOND = 200;
+const SETTLE_MS = 100;
 const STARTED_AT_ONCE = 50;
 const START_PAUSE_MS = 20;
 /** The first byte of a frame's length, which is under 16 MiB; it opens the stream. */
@@ -135,12 +138,23 @@ export class LoadFleet {
     clearInterval(this.#keepAlive);
   }
 
-  #sendOnSchedule(batchesPerSecond: number, seconds: number): Promise<void> {
-    return onSchedule(batchesPerSecond, seconds, (batch, dueMs) => {
+  async #sendOnSchedule(batchesPerSecond: number, seconds: number): Promise<void> {
+    const send = (batch: number, dueMs: number) => {
       record(this.lateness, systemClock.monotonicMs() - dueMs);
       const sender = this.#senders[batch % this.#senders.length];
       if (sender !== undefined) this.#send(sender, dueMs);
-    });
+    };
+    if (batchesPerSecond > FIRST_BATCHES_PER_SECOND) {
+      await onSchedule(
+        FIRST_BATCHES_PER_SECOND,
+        this.#senders.length / FIRST_BATCHES_PER_SECOND,
+        send,
+      );
+      while (this.#unanswered > 0) await pause(SETTLE_MS);
+      this.latency.reset();
+      this.lateness.reset();
+    }
+    await onSchedule(batchesPerSecond, seconds, send);
   }
 
   #send(sender: Sender, sinceMs: number, again?: number): void {
