@@ -61,6 +61,7 @@ export function lineChart({ title, x, y, lines }: Chart): string {
     }),
   ];
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif">
+<title>${escaped(title)}</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>
 ${parts.join('\n')}
 </svg>
@@ -95,10 +96,13 @@ function text(
   colour = '#1f2328',
 ): string {
   const place = `x="${round(x)}" y="${round(y)}" text-anchor="${anchor}"`;
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<text ${place} font-size="${size}" fill="${colour}">${escaped}</text>`;
+  return `<text ${place} font-size="${size}" fill="${colour}">${escaped(content)}</text>`;
 }
 
 function round(value: number): number {
   return Math.round(value * 10) / 10;
+}
+
+function escaped(content: string): string {
+  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }
