@@ -2,6 +2,7 @@
  * Valid batches in every form that the contract allows, as seeds for damage.
  */
 import { contractType } from '../../src/codec/messages.ts';
+import { seriesTableId } from '../../src/codec/series-table.ts';
 
 const TIME_MS = 1_753_000_000_000;
 
@@ -29,14 +30,16 @@ export function wireMessage(type: string, content: object): Buffer {
   return Buffer.from(messageType.encode(messageType.fromObject(content)).finish());
 }
 
-/** Columns, rows, both, neither. */
+/** Columns, rows, both, neither, and the table by its name. */
 export function validBatches(): Buffer[] {
   const head = { schema_version: 1, node_id: 'node-1', epoch: TIME_MS, sequence: 9 };
+  const tableId = Buffer.from(seriesTableId(wireMessage('SeriesTable', TABLE)), 'hex');
   return [
     wireMessage('MetricBatch', { ...head, series_table: TABLE, ...COLUMNS }),
     wireMessage('MetricBatch', { ...head, metrics: ROWS }),
     wireMessage('MetricBatch', { ...head, series_table: TABLE, ...COLUMNS, metrics: ROWS }),
     wireMessage('MetricBatch', head),
+    wireMessage('MetricBatch', { ...head, series_table_id: tableId, ...COLUMNS }),
     unpacked(head),
   ];
 }

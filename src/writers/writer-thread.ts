@@ -32,10 +32,7 @@ export type WriterThreadOptions = WriterTask & {
 };
 
 const MAX_HEAP_MB = 1024;
-/**
- * Writers make and drop buffers; a larger nursery is filled before it is collected, leaves the
- * processor's cache meanwhile, and keeps main waiting longer for its turn.
- */
+/** A quarter of the engine’s default: measured, it takes less memory and no more CPU. */
 const NURSERY_MB = 12;
 const HEAD_DELAY_MS = 10;
 const RESTARTS_PER_MINUTE = 5;
