@@ -10,7 +10,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freeTcpPort } from '../harness/deployment.ts';
+import { freePort } from '../harness/free-port.ts';
 import type { Benchmark } from './benchmark.ts';
 import { Child } from './child.ts';
 import { atLeast, type Measurement } from './figures.ts';
@@ -61,7 +61,7 @@ function rateOf(run: IngestRun): number {
 export async function measureVmagent(seconds: number): Promise<number> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-bench-vmagent-'));
   const server = Child.ofBench('discarding-influx');
-  const port = await freeTcpPort();
+  const port = await freePort();
   const sink = `http://127.0.0.1:${await server.line<number>()}`;
   const vmagent = Child.of(
     VMAGENT,

@@ -12,6 +12,8 @@ import { MetricsPage } from './metrics-page.ts';
 
 const START_DEADLINE_MS = 30_000;
 const STOP_DEADLINE_MS = 60_000;
+/** A daemon that holds still, or that ends as it is asked, must not hold up who asks. */
+const ANSWER_DEADLINE_MS = 15_000;
 const LOG_LINES_KEPT = 5000;
 
 export interface LogLine {
@@ -100,7 +102,7 @@ export class DaemonProcess {
   }
 
   async metrics(): Promise<MetricsPage> {
-    const response = await fetch(`${this.deployment.metricsUrl}/metrics`);
+    const response = await this.#get('/metrics');
     return new MetricsPage(parsePrometheusText(await response.text()).samples);
   }
 
@@ -109,7 +111,7 @@ export class DaemonProcess {
     ready: boolean;
     checks: Record<string, { ok: boolean; reason?: string }>;
   }> {
-    const response = await fetch(`${this.deployment.metricsUrl}/readyz`);
+    const response = await this.#get('/readyz');
     return (await response.json()) as Awaited<ReturnType<DaemonProcess['readiness']>>;
   }
 
@@ -127,6 +129,11 @@ export class DaemonProcess {
   async kill(): Promise<Exit> {
     if (this.#exit === undefined) this.signal('SIGKILL');
     return this.#awaitExit();
+  }
+
+  #get(page: string): Promise<Response> {
+    const signal = AbortSignal.timeout(ANSWER_DEADLINE_MS);
+    return fetch(`${this.deployment.metricsUrl}${page}`, { signal });
   }
 
   async #awaitExit(): Promise<Exit> {

@@ -2,9 +2,7 @@
  * A complete installation of the collector in one directory: certificates, configuration, data. The
  * demo, the scenario tests and the benchmarks all run the real daemon from one of these.
  */
-import dgram from 'node:dgram';
 import fs from 'node:fs';
-import net from 'node:net';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import {
@@ -13,6 +11,7 @@ import {
   type KeyPairPem,
 } from '../src/cli/development-certificates.ts';
 import type { QuicAddress, QuicCredentials } from '../src/lib/quic/quic-endpoint.ts';
+import { freePort } from './free-port.ts';
 
 /** Settings as they would stand in the YAML file, by section. */
 export type Settings = Readonly<Record<string, Readonly<Record<string, unknown>>>>;
@@ -41,7 +40,7 @@ export class Deployment {
   /** Makes the certificates and the configuration in `dir`, which must exist. */
   static async create(dir: string, settings: Settings = {}): Promise<Deployment> {
     const authority = await createAuthority('Telemetry Collector development CA');
-    const ports = { quic: await freeUdpPort(), http: await freeTcpPort() };
+    const ports = { quic: await freePort(), http: await freePort() };
     const deployment = new Deployment(dir, authority, ports);
     fs.mkdirSync(path.join(dir, 'certs'), { recursive: true });
     await deployment.renewServerCertificate();
@@ -111,20 +110,4 @@ export class Deployment {
     });
     return { ...pair, caPem: this.authority.certPem };
   }
-}
-
-async function freeUdpPort(): Promise<number> {
-  const socket = dgram.createSocket('udp4');
-  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
-  const { port } = socket.address();
-  await new Promise<void>((resolve) => socket.close(() => resolve()));
-  return port;
-}
-
-export async function freeTcpPort(): Promise<number> {
-  const server = net.createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }

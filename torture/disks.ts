@@ -66,9 +66,14 @@ export class Disks {
   /** Takes all but `leaveBytes` of what is free. */
   fill(disk: Disk, leaveBytes: number): void {
     const bytes = Math.max(0, this.freeBytes(disk) - leaveBytes);
-    execFileSync('fallocate', ['-l', String(Math.max(1, bytes)), fillerOf(disk)], {
-      stdio: 'ignore',
-    });
+    try {
+      execFileSync('fallocate', ['-l', String(Math.max(1, bytes)), fillerOf(disk)], {
+        stdio: 'ignore',
+      });
+    } catch (error) {
+      // What the daemon took meanwhile is missing: the disk is as full as it can be.
+      if (this.freeBytes(disk) > Math.max(0, leaveBytes)) throw error;
+    }
   }
 
   empty(disk: Disk): void {

@@ -1,9 +1,11 @@
 /**
  * The InfluxDB side: an HTTP server that keeps every point it accepts, and misbehaves on demand.
  */
+import { once } from 'node:events';
 import http from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import zlib from 'node:zlib';
+import { freePort } from '../harness/free-port.ts';
 import type { Clock } from '../src/lib/clock.ts';
 import { isBadRound, roundOfLine, type SinkStore } from './sink-store.ts';
 
@@ -36,14 +38,15 @@ const DRIP_MS = 400;
 export class SinkServer {
   readonly store: SinkStore;
   requests = 0;
+  readonly #port: number;
   readonly #baseMs: number;
   readonly #clock: Clock;
   readonly #server: http.Server;
   readonly #sockets = new Set<Socket>();
   #mode: SinkMode = 'well';
-  #port = 0;
 
-  private constructor(store: SinkStore, baseMs: number, clock: Clock) {
+  private constructor(port: number, store: SinkStore, baseMs: number, clock: Clock) {
+    this.#port = port;
     this.store = store;
     this.#baseMs = baseMs;
     this.#clock = clock;
@@ -61,7 +64,7 @@ export class SinkServer {
   }
 
   static async start(store: SinkStore, baseMs: number, clock: Clock): Promise<SinkServer> {
-    const sink = new SinkServer(store, baseMs, clock);
+    const sink = new SinkServer(await freePort(), store, baseMs, clock);
     await sink.#listen();
     return sink;
   }
@@ -88,11 +91,8 @@ export class SinkServer {
   }
 
   async #listen(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      this.#server.once('error', reject);
-      this.#server.listen(this.#port, '127.0.0.1', resolve);
-    });
-    this.#port = (this.#server.address() as AddressInfo).port;
+    this.#server.listen(this.#port, '127.0.0.1');
+    await once(this.#server, 'listening');
   }
 
   #hangUp(): Promise<void> {

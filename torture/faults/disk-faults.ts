@@ -66,8 +66,8 @@ async function fill(
   stop: AbortSignal,
 ): Promise<void> {
   const disk = diskOf(disks, name);
-  disks.fill(disk, Math.floor(dice * LEFT_BYTES_MAX));
   try {
+    disks.fill(disk, Math.floor(dice * LEFT_BYTES_MAX));
     await sleep(clock, lengthMs, stop);
   } finally {
     disks.empty(disk);

@@ -35,10 +35,11 @@ export const injectSinkFault: Inject = async (world, planned, fault, stop) => {
 };
 
 /** Seconds; undefined where something else may be the reason. */
-async function parquetLag({ supervisor }: TortureWorld): Promise<number | undefined> {
+async function parquetLag(world: TortureWorld): Promise<number | undefined> {
+  const { supervisor } = world;
   const { daemon } = supervisor;
   if (daemon === undefined || supervisor.isTroubled) return undefined;
-  if (supervisor.uptimeMs < SETTLED_MS) return undefined;
+  if (supervisor.uptimeMs < SETTLED_MS || isClockTroubled(world)) return undefined;
   try {
     const page = await daemon.metrics();
     if (supervisor.daemon !== daemon || supervisor.isTroubled) return undefined;
@@ -46,4 +47,10 @@ async function parquetLag({ supervisor }: TortureWorld): Promise<number | undefi
   } catch {
     return undefined;
   }
+}
+
+/** A batch that came while the daemon's clock was wrong is as old as the clock says. */
+function isClockTroubled({ book, clock }: TortureWorld): boolean {
+  const nowMs = clock.nowMs();
+  return book.between(nowMs - SETTLED_MS, nowMs).some(({ name }) => name.startsWith('clock: '));
 }
