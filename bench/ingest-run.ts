@@ -6,8 +6,8 @@ import { execFileSync } from 'node:child_process';
 import type { MetricsPage } from '../harness/metrics-page.ts';
 import { WarehouseQuery } from '../harness/warehouse-query.ts';
 import type { LoadReport, LoadTask } from './load-task.ts';
-import { DELEGATE, Rig, type RigOptions } from './rig.ts';
 import { pause } from './pause.ts';
+import { DELEGATE, Rig, type RigOptions } from './rig.ts';
 import {
   anonymousBytes,
   cpuSince,

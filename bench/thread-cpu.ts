@@ -37,6 +37,11 @@ export function anonymousBytes(pid: number): number {
   return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
 }
 
+/** Bytes that this process has had written to disks. */
+export function writtenBytes(): number {
+  return Number(/^write_bytes: (\d+)$/m.exec(readIfThere('/proc/self/io') ?? '')?.[1] ?? 0);
+}
+
 /** Differences by role. */
 export function cpuSince(before: ThreadCpu, after: ThreadCpu): Map<string, number> {
   return new Map(

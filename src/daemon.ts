@@ -245,6 +245,7 @@ function createAdmission(
   });
   const series = new SeriesLimiter(clock, limits, (changes) => journal.persistSeries(changes));
   series.restore(journal.storedSeries());
+  journal.attachSeries(series);
   const admission = new Admission({
     clock,
     limits,

@@ -109,19 +109,18 @@ export interface Hello {
   readonly acceptsSeriesTableId: boolean;
 }
 
-/** A series that holds a slot of the cardinality limit, as the journal remembers it. */
-export interface StoredSeries {
-  /** 53 bits, an integer. */
-  readonly hash: number;
-  readonly nodeId: string;
-  /** Unix ms. */
-  readonly lastSeenMs: number;
-}
-
-/** A change of that membership. */
+/**
+ * A change of the membership that the journal remembers: which series hold a slot of the
+ * cardinality limit. `hashes` are integers of 53 bits; `seenSecs` is Unix time in whole seconds.
+ */
 export type SeriesChange =
-  | { readonly kind: 'put'; readonly series: StoredSeries }
-  | { readonly kind: 'remove'; readonly hash: number };
+  | {
+      readonly kind: 'put';
+      readonly nodeId: string;
+      readonly seenSecs: number;
+      readonly hashes: Float64Array;
+    }
+  | { readonly kind: 'remove'; readonly hashes: Float64Array };
 
 /** Who is at the other end of a connection, as proven by its certificate. Never empty. */
 export interface PeerIdentity {

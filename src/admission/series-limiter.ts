@@ -16,9 +16,9 @@
  * some 900 bytes for the table itself, which therefore counts as a hundred series more.
  */
 import type { Clock } from '../lib/clock.ts';
-import type { Series, SeriesChange, SeriesTable, StoredSeries } from '../telemetry.ts';
+import type { Series, SeriesChange, SeriesTable } from '../telemetry.ts';
 import { NodeCounts } from './node-counts.ts';
-import { seriesHash } from './series-identity.ts';
+import { seriesHashes } from './series-identity.ts';
 import { SeriesSlots } from './series-slots.ts';
 import { type Offender, TopOffenders } from './top-offenders.ts';
 
@@ -126,14 +126,29 @@ export class SeriesLimiter {
   }
 
   /**
-   * Takes back the membership of an earlier run, over the limit too; what expired leaves by
-   * `sweep`.
+   * Takes back the membership of an earlier run from what it persisted, over the limit too; what
+   * expired leaves by `sweep`.
    */
-  restore(entries: Iterable<StoredSeries>): void {
-    for (const { hash, nodeId, lastSeenMs } of entries) {
-      if (this.#slots.find(hash) >= 0) continue;
-      this.#slots.add(hash, this.#nodes.add(nodeId), Math.ceil(lastSeenMs / 1000));
+  restore(changes: Iterable<SeriesChange>): void {
+    for (const change of changes) {
+      for (const hash of change.hashes) {
+        const entry = this.#slots.find(hash);
+        if (change.kind === 'remove') {
+          if (entry >= 0) this.#free(entry);
+        } else if (entry < 0) {
+          this.#slots.add(hash, this.#nodes.add(change.nodeId), change.seenSecs);
+        } else {
+          this.#slots.setSeen(entry, change.seenSecs);
+          this.#slots.setPersisted(entry, change.seenSecs);
+        }
+      }
     }
+  }
+
+  /** Whether the series holds a slot and was last persisted as seen at that time. */
+  isLatest(hash: number, seenSecs: number): boolean {
+    const entry = this.#slots.find(hash);
+    return entry >= 0 && this.#slots.persistedSecsAt(entry) === seenSecs;
   }
 
   /** Which series of a node's table hold a slot. New ones take theirs now, in table order. */
@@ -163,23 +178,22 @@ export class SeriesLimiter {
   sweep(): void {
     const nowMs = this.#clock.nowMs();
     const ttlMs = this.#limits.series_ttl_secs * 1000;
-    const changes: SeriesChange[] = [];
+    const freed: number[] = [];
     for (let looked = 0; looked < ENTRIES_PER_SWEEP; looked += 1) {
       if (this.#sweepFrom >= this.#slots.capacity) {
         this.#sweepFrom = 0;
         break;
       }
-      if (changes.length === REMOVALS_PER_SWEEP) break;
+      if (freed.length === REMOVALS_PER_SWEEP) break;
       if (this.#isExpired(this.#sweepFrom, nowMs - ttlMs)) {
         // Another series may move into the entry: look at it again.
-        changes.push({ kind: 'remove', hash: this.#slots.hashAt(this.#sweepFrom) });
-        this.#nodes.remove(this.#slots.nodeAt(this.#sweepFrom));
-        this.#slots.remove(this.#sweepFrom);
+        freed.push(this.#slots.hashAt(this.#sweepFrom));
+        this.#free(this.#sweepFrom);
       } else {
         this.#sweepFrom += 1;
       }
     }
-    if (changes.length > 0) this.#persist(changes);
+    if (freed.length > 0) this.#persist([{ kind: 'remove', hashes: Float64Array.from(freed) }]);
   }
 
   /**
@@ -211,6 +225,11 @@ export class SeriesLimiter {
     };
   }
 
+  #free(entry: number): void {
+    this.#nodes.remove(this.#slots.nodeAt(entry));
+    this.#slots.remove(entry);
+  }
+
   #isExpired(entry: number, seenBeforeMs: number): boolean {
     return this.#slots.isTaken(entry) && this.#slots.seenSecsAt(entry) * 1000 < seenBeforeMs;
   }
@@ -222,14 +241,14 @@ export class SeriesLimiter {
 
   #lookUp(table: CachedTable, series: readonly Series[], nowMs: number): void {
     const nowSecs = Math.ceil(this.#clock.nowMs() / 1000);
-    const changes: SeriesChange[] = [];
+    const changed: number[] = [];
     const isFirst = table.lookedUpMs === Number.NEGATIVE_INFINITY;
     this.#refusedNow -= table.refused;
     table.refused = 0;
     table.refusedBy = undefined;
     table.lookedUpMs = nowMs;
     for (let index = 0; index < series.length; index += 1) {
-      const refusedBy = this.#admit(table.nodeId, table.hashes[index]!, nowSecs, changes);
+      const refusedBy = this.#admit(table.nodeId, table.hashes[index]!, nowSecs, changed);
       const wasAdmitted = isFirst || table.admitted[index] === 1;
       table.admitted[index] = refusedBy === undefined ? 1 : 0;
       if (refusedBy === undefined) continue;
@@ -238,15 +257,20 @@ export class SeriesLimiter {
       if (wasAdmitted) this.#countRefused(refusedBy, table.nodeId, series[index]!);
     }
     this.#refusedNow += table.refused;
-    if (changes.length > 0) this.#persist(changes);
+    if (changed.length === 0) return;
+    const hashes = Float64Array.from(changed);
+    this.#persist([{ kind: 'put', nodeId: table.nodeId, seenSecs: nowSecs, hashes }]);
   }
 
-  /** Notes a series as seen, giving it a slot if it has none; returns why it gets none. */
+  /**
+   * Notes a series as seen, giving it a slot if it has none; returns why it gets none. Adds to
+   * `changed` what is to be persisted.
+   */
   #admit(
     nodeId: string,
     hash: number,
     nowSecs: number,
-    changes: SeriesChange[],
+    changed: number[],
   ): SeriesRefusal | undefined {
     const slots = this.#slots;
     const entry = slots.find(hash);
@@ -255,7 +279,7 @@ export class SeriesLimiter {
       const movedSecs = nowSecs - slots.persistedSecsAt(entry);
       if (movedSecs > this.#limits.series_ttl_secs * PERSISTED_SHARE_OF_TTL) {
         slots.setPersisted(entry, nowSecs);
-        changes.push(put(hash, nodeId, nowSecs));
+        changed.push(hash);
       }
       return undefined;
     }
@@ -264,7 +288,7 @@ export class SeriesLimiter {
     }
     if (slots.size >= this.#limits.max_cardinality) return 'cardinality_global';
     slots.add(hash, this.#nodes.add(nodeId), nowSecs);
-    changes.push(put(hash, nodeId, nowSecs));
+    changed.push(hash);
     return undefined;
   }
 
@@ -290,14 +314,10 @@ export class SeriesLimiter {
 function createCachedTable(nodeId: string, table: SeriesTable): CachedTable {
   return {
     nodeId,
-    hashes: Float64Array.from(table.series, (series) => seriesHash(nodeId, series)),
+    hashes: seriesHashes(nodeId, table.series),
     admitted: new Uint8Array(table.series.length),
     refused: 0,
     refusedBy: undefined,
     lookedUpMs: Number.NEGATIVE_INFINITY,
   };
-}
-
-function put(hash: number, nodeId: string, seenSecs: number): SeriesChange {
-  return { kind: 'put', series: { hash, nodeId, lastSeenMs: seenSecs * 1000 } };
 }

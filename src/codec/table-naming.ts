@@ -6,9 +6,10 @@
  * Works on frames that are encoded already, so that what lies in a spool is complete and can be
  * sent over any connection.
  */
-import { BATCH_TAGS } from './messages.ts';
+
 import { scanFrame } from './frame-scan.ts';
 import { FRAME_HEADER_BYTES } from './framing.ts';
+import { BATCH_TAGS } from './messages.ts';
 import { varintBytes } from './packed.ts';
 import { seriesTableId, TABLE_ID_BYTES } from './series-table.ts';
 import { asBuffer } from './text.ts';

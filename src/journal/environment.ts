@@ -18,7 +18,7 @@ import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
 import { lmdbFileFlaw } from '../lib/lmdb-file.ts';
 import type { ProducerKey } from './producers.ts';
 
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 const DATA_FILE = 'data.mdb';
 const PAGE_BYTES = 4096;

@@ -12,6 +12,7 @@ import {
 } from './journal-state.ts';
 import type { LedgerSnapshot, WriterLedger } from './ledger.ts';
 import { type DamagedRecord, decodeRecord } from './record.ts';
+import { countMembers } from './series-log.ts';
 
 export interface WriterInspection extends WriterLedger {
   readonly cursor: number;
@@ -80,7 +81,7 @@ function inspect(env: JournalEnvironment, checkRecords: boolean): JournalInspect
     fileBytes: env.fileBytes,
     producers: env.entries(producers),
     tables: env.entries(tables),
-    series: env.entries(series),
+    series: countMembers(series),
     knownGaps: state.gaps,
     openOrUnclean: !state.clean,
     acceptedSamples: head.cumulativeSamples,

@@ -17,6 +17,7 @@ import {
 import { Ledger } from './ledger.ts';
 import { LiveTables } from './live-tables.ts';
 import { Producers } from './producers.ts';
+import { SeriesLog } from './series-log.ts';
 import { type JournalCore, writeState } from './transactions.ts';
 
 export interface OpeningOptions {
@@ -57,6 +58,7 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
     tables: new LiveTables(),
     cursors: new Cursors(),
     ledger: new Ledger(() => core.head.cumulativeSamples),
+    series: new SeriesLog(env.tables.series),
     head,
     tail,
     gaps,

@@ -26,7 +26,7 @@ import { assert, errorMessage, OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { promiseParts } from '../lib/promise-parts.ts';
 import { repeat } from '../lib/repeat.ts';
-import type { SeriesChange, StoredSeries } from '../telemetry.ts';
+import type { SeriesChange } from '../telemetry.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
@@ -37,7 +37,7 @@ import { type OpenedJournal, openCore } from './journal-opening.ts';
 import type { Ledger } from './ledger.ts';
 import type { Now, ProducerState } from './producers.ts';
 import { encodeRecord, type JournalEntry } from './record.ts';
-import { readStoredSeries, SeriesChanges } from './stored-series.ts';
+import { readSeriesLog, type SeriesMembers } from './series-log.ts';
 import {
   type JournalCore,
   type PlannedTransaction,
@@ -50,7 +50,6 @@ import {
 const MAX_GROUP_BYTES = 8 * 1024 * 1024;
 /** More than this waiting for the disk is refused; admission's gate should shut long before. */
 const MAX_QUEUED_BYTES = 512 * 1024 * 1024;
-const MAX_SERIES_CHANGES = 1000;
 const MAINTENANCE_INTERVAL_MS = 1000;
 
 export interface JournalOptions {
@@ -76,7 +75,6 @@ export class Journal {
   readonly #metrics: JournalMetrics;
   readonly #budget: DiskBudget;
   readonly #queue = new AppendQueue();
-  readonly #series = new SeriesChanges();
   readonly #appendedListeners: ((headSeq: number) => void)[] = [];
   readonly #brokenListeners: ((reason: string) => void)[] = [];
   readonly #stopTicking: () => void;
@@ -262,12 +260,20 @@ export class Journal {
 
   /** Remembers changes of the series membership, within a second or so. */
   persistSeries(changes: readonly SeriesChange[]): void {
-    this.#series.add(changes);
+    this.#core.series.add(changes);
   }
 
-  /** The membership as stored, for the start. Iterate it at once: it holds a snapshot. */
-  storedSeries(): Iterable<StoredSeries> {
-    return readStoredSeries(this.#core.env.tables.series);
+  /**
+   * What was said of the membership, in order, for the start. Iterate it at once: it holds a
+   * snapshot.
+   */
+  storedSeries(): Iterable<SeriesChange> {
+    return readSeriesLog(this.#core.env.tables.series);
+  }
+
+  /** From now on no more is stored of the membership than about twice what `members` needs. */
+  attachSeries(members: SeriesMembers): void {
+    this.#core.series.attach(members);
   }
 
   /** Lets everything queued become durable, marks the stop as clean and closes. Idempotent. */
@@ -306,11 +312,11 @@ export class Journal {
   }
 
   #tick(): void {
-    const { cursors, tables, tail } = this.#core;
+    const { cursors, tables, series, tail } = this.#core;
     const trimmable = (cursors.slowest()?.seq ?? 0) > tail.seq;
     const nowMs = this.#clock.monotonicMs();
     const idleTables = tables.unneeded(tail.seq, nowMs, 1).length > 0;
-    this.#tickDue = trimmable || idleTables || this.#ledgerChanged || this.#series.size > 0;
+    this.#tickDue = trimmable || idleTables || this.#ledgerChanged || series.waiting > 0;
     if (this.#tickDue) this.#work();
   }
 
@@ -336,10 +342,10 @@ export class Journal {
   }
 
   #maintenanceDue(): boolean {
-    const { cursors, tail } = this.#core;
+    const { cursors, series, tail } = this.#core;
     if (cursors.waiting || this.#tickDue) return true;
     if (this.#maintenanceFailed) return false;
-    if (this.#series.size >= (this.#closing === undefined ? MAX_SERIES_CHANGES : 1)) return true;
+    if (series.isRowFull || (this.#closing !== undefined && series.waiting > 0)) return true;
     return (cursors.slowest()?.seq ?? 0) > tail.seq;
   }
 
@@ -365,12 +371,12 @@ export class Journal {
   async #maintain(): Promise<void> {
     this.#tickDue = false;
     const moves = this.#core.cursors.take();
-    const series = this.#series.take(MAX_SERIES_CHANGES);
+    const series = this.#core.series.take();
     const plan = planMaintenance(this.#core, { moves, series }, this.#now());
     const error = await this.#commit(plan, 0);
     this.#maintenanceFailed = error !== undefined;
     if (error === undefined) return;
-    this.#series.putBack(series);
+    this.#core.series.putBack(series);
     this.#core.cursors.fail(moves, error);
   }
 

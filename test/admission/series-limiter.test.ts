@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { seriesHash } from '../../src/admission/series-identity.ts';
+import { seriesHashes } from '../../src/admission/series-identity.ts';
 import { SeriesLimiter, type SeriesLimits } from '../../src/admission/series-limiter.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { SeriesChange, SeriesTable, StoredSeries } from '../../src/telemetry.ts';
+import type { SeriesChange, SeriesTable } from '../../src/telemetry.ts';
 import { FakeClock } from '../helpers/fake-clock.ts';
 import { seededRandom } from '../helpers/seeded-random.ts';
 
@@ -14,6 +14,9 @@ function tableOf(...names: string[]): SeriesTable {
     names.map((name) => ({ name, labels: [['pod', `pod-of-${name}`]], kind: 'gauge', unit: '' })),
   );
 }
+
+/** One series as it was persisted last. */
+type StoredSeries = Extract<SeriesChange, { kind: 'put' }>;
 
 /** A limiter with what it persisted, as the journal would hold it. */
 function limiterWith(overrides: Partial<SeriesLimits> = {}, clock = new FakeClock(START_MS)) {
@@ -28,8 +31,10 @@ function limiterWith(overrides: Partial<SeriesLimits> = {}, clock = new FakeCloc
   const limiter = new SeriesLimiter(clock, limits, (batch) => {
     for (const change of batch) {
       changes.push(change);
-      if (change.kind === 'put') stored.set(change.series.hash, change.series);
-      else stored.delete(change.hash);
+      for (const hash of change.hashes) {
+        if (change.kind === 'put') stored.set(hash, { ...change, hashes: Float64Array.of(hash) });
+        else stored.delete(hash);
+      }
     }
   });
   const admitted = (nodeId: string, table: SeriesTable) => [
@@ -165,7 +170,7 @@ describe('SeriesLimiter', () => {
     clock.advance(60_000);
     admitted('n', table);
     expect(changes).toHaveLength(2);
-    expect([...stored.values()][0]?.lastSeenMs).toBe(START_MS + 7 * 60_000);
+    expect([...stored.values()][0]?.seenSecs).toBe(START_MS / 1000 + 7 * 60);
   });
 
   it('has the same members after a restart, with the same times to live', () => {
@@ -187,10 +192,9 @@ describe('SeriesLimiter', () => {
     after.limiter.restore(before.stored.values());
     after.limiter.sweep();
     expect(after.limiter.size).toBe(0);
-    const hashes = tableOf('a', 'b').series.map((series) => seriesHash('n', series));
-    expect(after.changes.map((change) => change.kind === 'remove' && change.hash).sort()).toEqual(
-      hashes.sort(),
-    );
+    const [change] = after.changes;
+    expect([after.changes.length, change?.kind]).toEqual([1, 'remove']);
+    expect(change?.hashes.sort()).toEqual(seriesHashes('n', tableOf('a', 'b').series).sort());
   });
 
   it('sweeps in slices: no call frees more than ten thousand', () => {
@@ -280,16 +284,16 @@ describe('SeriesLimiter', () => {
         const { stored } = world;
         world = limiterWith(limits, clock);
         // What is persisted may be a tenth of the time to live behind; the model is not.
-        for (const series of stored.values()) {
-          world.stored.set(series.hash, { ...series, lastSeenMs: exactSeen(series) });
+        for (const [hash, series] of stored) {
+          world.stored.set(hash, { ...series, seenSecs: exactSeen(hash) });
         }
         world.limiter.restore(world.stored.values());
       }
     }
-    function exactSeen(series: StoredSeries): number {
+    function exactSeen(hash: number): number {
       for (const [key, { seenSecs }] of model) {
         const [node, name] = key.split('/') as [string, string];
-        if (seriesHash(node, tableOf(name).series[0]!) === series.hash) return seenSecs * 1000;
+        if (seriesHashes(node, tableOf(name).series)[0] === hash) return seenSecs;
       }
       throw new Error('persisted a series that is not a member');
     }

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { measureConnections } from '../../bench/connections.ts';
 import { cpuPerMetric, runIngest } from '../../bench/ingest-run.ts';
+import { measureKnownSeries } from '../../bench/known-series.ts';
 import { latency } from '../../bench/latency.ts';
 import { profile } from '../../bench/profile.ts';
 import { measureRecovery } from '../../bench/recovery.ts';
@@ -56,4 +57,11 @@ test('connections take memory in proportion, not more', async () => {
 test('after a kill everything acknowledged comes out of the journal', async () => {
   const found = await measureRecovery(20e6);
   expect(found.map(({ figure }) => figure)).toContain('process started → listening');
+});
+
+test('what is stored of series is known after a start, and takes bytes, not pages', async () => {
+  const found = await measureKnownSeries(20_000);
+  const written = found.find(({ figure }) => figure.startsWith('disk writes'));
+  // A page of 4 KiB for each series would be 80 MB.
+  expect(written?.value).toBeLessThan(20);
 });
