@@ -3,7 +3,7 @@
  * exporters and Kubernetes spell the same identity differently (`UUID`, `uuid`, `gpu_uuid`; `pod`,
  * `exported_pod`); both writers and the agent's sources go through this one table.
  */
-import type { Series } from './telemetry.ts';
+import type { Labels } from './telemetry.ts';
 
 /** The identities that have a name of their own in the warehouse and in InfluxDB tags. */
 export const IDENTITY_KEYS = [
@@ -51,25 +51,23 @@ export function canonicalGpuUuid(uuid: string): string {
   return BARE_UUID.test(uuid) ? `GPU-${uuid}` : uuid;
 }
 
-/**
- * A series' labels, split into identities (absent: no entry) and the rest, both in canonical form.
- */
-export interface SeriesIdentity {
+/** Labels split into identities (absent: no entry) and the rest, both in canonical form. */
+export interface LabelIdentity {
   readonly identities: Readonly<Partial<Record<IdentityKey, string>>>;
   /** Labels that name no identity, sorted by key, as the agent spelled them. */
-  readonly rest: readonly (readonly [key: string, value: string])[];
-  /** The series is about a GPU rather than about its node. */
+  readonly rest: Labels;
+  /** A series with these labels is about a GPU rather than about its node. */
   readonly isGpu: boolean;
 }
 
 /**
- * Splits the labels of `series`. Where two labels spell one identity (`pod` and `exported_pod`),
- * the first in key order names it and the other stays in `rest`, so that nothing is lost.
+ * Splits the labels of a series. Where two spell one identity (`pod` and `exported_pod`), the first
+ * in key order names it and the other stays in `rest`, so that nothing is lost.
  */
-export function identifySeries(series: Series): SeriesIdentity {
+export function identifyLabels(labels: Labels): LabelIdentity {
   const identities: Partial<Record<IdentityKey, string>> = {};
   const rest: (readonly [string, string])[] = [];
-  for (const label of series.labels) {
+  for (const label of labels) {
     const [key, value] = label;
     const identity = SYNONYMS.get(key.toLowerCase());
     if (identity === undefined || identities[identity] !== undefined) rest.push(label);

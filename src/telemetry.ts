@@ -8,10 +8,14 @@ export const ALPN_PROTOCOL = 'horizon-telemetry/1';
 
 export type MetricKind = 'unspecified' | 'gauge' | 'counter';
 
-/** One time series of a node. Labels are sorted by key, keys unique, values never empty. */
+/** Sorted by key, keys unique, values never empty. */
+export type Labels = readonly (readonly [key: string, value: string])[];
+
+/** One time series of a node. */
 export interface Series {
   readonly name: string;
-  readonly labels: readonly (readonly [key: string, value: string])[];
+  /** One array for all series of a decoded table that have these: what follows is made once. */
+  readonly labels: Labels;
   readonly kind: MetricKind;
   /** As the agent spells it; '' is unknown. */
   readonly unit: string;

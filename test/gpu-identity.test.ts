@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest';
-import { canonicalGpuUuid, canonicalLabelKey, identifySeries } from '../src/gpu-identity.ts';
-import type { Series } from '../src/telemetry.ts';
+import { canonicalGpuUuid, canonicalLabelKey, identifyLabels } from '../src/gpu-identity.ts';
+import type { Labels } from '../src/telemetry.ts';
 
-function series(labels: Record<string, string>): Series {
-  const sorted = Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
-  return { name: 'm', labels: sorted, kind: 'gauge', unit: '' };
+function sorted(labels: Record<string, string>): Labels {
+  return Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 test.each([
@@ -27,8 +26,8 @@ test('a GPU UUID without its prefix gets it back, a MIG UUID stays as it is', ()
 });
 
 test('labels split into identities and the rest, and nothing is lost', () => {
-  const found = identifySeries(
-    series({ UUID: 'GPU-1', gpu: '3', pod: 'p', Hostname: 'h', z: '1' }),
+  const found = identifyLabels(
+    sorted({ UUID: 'GPU-1', gpu: '3', pod: 'p', Hostname: 'h', z: '1' }),
   );
   expect(found.identities).toEqual({ gpu_uuid: 'GPU-1', gpu_index: '3', pod: 'p' });
   expect(found.rest).toEqual([
@@ -39,7 +38,7 @@ test('labels split into identities and the rest, and nothing is lost', () => {
 });
 
 test('of two spellings of one identity the first names it and the other stays', () => {
-  const found = identifySeries(series({ exported_pod: 'a', pod: 'b' }));
+  const found = identifyLabels(sorted({ exported_pod: 'a', pod: 'b' }));
   expect(found.identities).toEqual({ pod: 'a' });
   expect(found.rest).toEqual([['pod', 'b']]);
   expect(found.isGpu).toBe(false);

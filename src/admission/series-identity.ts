@@ -3,7 +3,7 @@
  * describe it and may be corrected without making it another.
  */
 import { hash } from 'node:crypto';
-import type { Series } from '../telemetry.ts';
+import type { Labels, Series } from '../telemetry.ts';
 
 /**
  * The identities of a node's series, in 53 bits each, from 1 up, so that they are numbers: among a
@@ -14,7 +14,7 @@ import type { Series } from '../telemetry.ts';
  * label arrays: forty metrics of a GPU pay for its fifteen labels once.
  */
 export function seriesHashes(nodeId: string, series: readonly Series[]): Float64Array {
-  const digests = new Map<Series['labels'], string>();
+  const digests = new Map<Labels, string>();
   const node = measured(nodeId);
   return Float64Array.from(series, ({ name, labels }) => {
     let digest = digests.get(labels);

@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { OperatingError } from '../../lib/errors.ts';
-import type { Series } from '../../telemetry.ts';
+import type { Labels, Series } from '../../telemetry.ts';
 import { describeMetric } from './metric-units.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SimulatedGpu } from './simulated-gpu.ts';
@@ -140,8 +140,6 @@ export class SimulatedColumns {
     this.#epoch += 1;
   }
 }
-
-type Labels = readonly (readonly [key: string, value: string])[];
 
 function gpuLabels(nodeId: string, key: string, index: number): Labels {
   return [

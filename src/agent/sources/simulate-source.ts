@@ -2,7 +2,7 @@
  * The simulated node as a source: what `simulateColumns` computes, as readings stamped now.
  */
 import type { Clock } from '../../lib/clock.ts';
-import type { Series } from '../../telemetry.ts';
+import type { Labels } from '../../telemetry.ts';
 import type { Reading, Source, SourceReport } from '../reading.ts';
 import { type SimulateOptions, simulateColumns } from './simulate-columns.ts';
 
@@ -10,7 +10,7 @@ import { type SimulateOptions, simulateColumns } from './simulate-columns.ts';
 export function openSimulateSource(options: SimulateOptions, clock: Clock): Source {
   const columns = simulateColumns(options, clock.nowMs());
   let values = new Float64Array(0);
-  let labelsOf = new Map<Series['labels'], Readonly<Record<string, string>>>();
+  let labelsOf = new Map<Labels, Readonly<Record<string, string>>>();
   return {
     name: 'simulate',
     async collect(): Promise<SourceReport> {

@@ -9,7 +9,7 @@ export type LabelPair = readonly [key: string, value: string];
 
 /**
  * The canonical form of `pairs`. Where two keys spell one identity, the first in key order names
- * it, as in `identifySeries`: of `pod` and `exported_pod`, the second is the workload and the first
+ * it, as in `identifyLabels`: of `pod` and `exported_pod`, the second is the workload and the first
  * the exporter. The other keeps its own spelling, or becomes `target_<key>` where that is taken; it
  * is dropped only where it says the same.
  */

@@ -2,8 +2,8 @@
  * Which label of a series becomes a tag, which a string field, and under which key. The rules are
  * explained for operators in docs/influxdb.md.
  */
-import { canonicalLabelKey, identifySeries } from '../../gpu-identity.ts';
-import type { Series, SeriesTable } from '../../telemetry.ts';
+import { canonicalLabelKey, identifyLabels } from '../../gpu-identity.ts';
+import type { Labels, SeriesTable } from '../../telemetry.ts';
 
 /** The tag that names the node; stamped from the certificate, so no label may take its place. */
 export const NODE_TAG = 'node_id';
@@ -32,12 +32,18 @@ export function lineRules(settings: {
 
 export type Label = readonly [key: string, value: string];
 
-/** A series seen as part of an InfluxDB point. Keys are final but not escaped; sorted. */
-export interface PointSeries {
+/** Labels seen as part of an InfluxDB point. Keys are final but not escaped; sorted. */
+export interface PointLabels {
   readonly measurement: string;
   readonly tags: readonly Label[];
   /** To be string fields, unless they have to be tags to tell two series apart. */
   readonly fields: readonly Label[];
+}
+
+/** A series seen as part of an InfluxDB point. */
+export interface PointSeries {
+  /** Shared, as in the table. */
+  readonly labels: PointLabels;
   /** Field key of the value. */
   readonly metric: string;
 }
@@ -45,15 +51,17 @@ export interface PointSeries {
 /** Every series of `table` by the rules, in its order. */
 export function pointSeries(table: SeriesTable, rules: LineRules): PointSeries[] {
   const metrics = new Set(table.series.map((series) => series.name));
-  return table.series.map((series) => onePointSeries(series, metrics, rules));
+  const known = new Map<Labels, PointLabels>();
+  return table.series.map(({ name, labels }) => {
+    const point = known.get(labels) ?? pointLabels(labels, metrics, rules);
+    known.set(labels, point);
+    const isReserved = RESERVED.has(name);
+    return { labels: point, metric: isReserved ? freeKey(name, 'metric_', metrics, EMPTY) : name };
+  });
 }
 
-function onePointSeries(
-  series: Series,
-  metrics: ReadonlySet<string>,
-  rules: LineRules,
-): PointSeries {
-  const { identities, rest, isGpu } = identifySeries(series);
+function pointLabels(labels: Labels, metrics: ReadonlySet<string>, rules: LineRules): PointLabels {
+  const { identities, rest, isGpu } = identifyLabels(labels);
   const tags: Label[] = [];
   const fields: Label[] = [];
   const taken = new Set<string>([NODE_TAG, ...rules.tagKeys, ...Object.keys(identities)]);
@@ -76,9 +84,6 @@ function onePointSeries(
     measurement: isGpu ? rules.measurementGpu : rules.measurementNode,
     tags: tags.sort(byKey),
     fields: fields.sort(byKey),
-    metric: RESERVED.has(series.name)
-      ? freeKey(series.name, 'metric_', metrics, EMPTY)
-      : series.name,
   };
 }
 

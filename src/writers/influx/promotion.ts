@@ -22,10 +22,10 @@ export interface LineGroup {
  * Groups the series of one table by their labels and promotes labels where series would collide.
  */
 export function groupSeries(series: readonly PointSeries[]): LineGroup[] {
-  const groups = groupBy([...series.keys()], (i) => {
-    const one = series[i]!;
-    return JSON.stringify([one.measurement, one.tags, one.fields]);
-  }).map((members) => ({ ...series[members[0]!]!, members }));
+  const byLabels = groupBy([...series.keys()], (i) => series[i]!.labels);
+  const groups = groupBy(byLabels, ([first]) => JSON.stringify(series[first!]!.labels)).map(
+    (same) => ({ ...series[same[0]![0]!]!.labels, members: same.flat() }),
+  );
   const points = groupBy(groups, (group) => JSON.stringify([group.measurement, group.tags]));
   const promoted = points.flatMap((point) => {
     const keys = disputedKeys(point, series);
@@ -81,17 +81,8 @@ function promote(group: LineGroup, keys: ReadonlySet<string>): LineGroup {
  * get a tag with a hash of their labels.
  */
 function separate(groups: readonly LineGroup[], series: readonly PointSeries[]): LineGroup[] {
-  const owners = new Map<string, LineGroup>();
-  const colliding = new Set<LineGroup>();
-  for (const group of groups) {
-    const point = escapedPoint(group);
-    for (const member of group.members) {
-      const key = `${point} ${series[member]!.metric}`;
-      const owner = owners.get(key);
-      if (owner === undefined) owners.set(key, group);
-      else if (owner !== group) colliding.add(owner).add(group);
-    }
-  }
+  const samePoint = groupBy(groups, escapedPoint).filter((same) => same.length > 1);
+  const colliding = new Set(samePoint.flatMap((same) => sharingMetrics(same, series)));
   return groups.map((group) => {
     if (!colliding.has(group)) return group;
     const text = JSON.stringify([group.tags, group.fields]);
@@ -101,13 +92,31 @@ function separate(groups: readonly LineGroup[], series: readonly PointSeries[]):
   });
 }
 
+/** Those of some groups of one point that have a metric in common with another. */
+function sharingMetrics(
+  groups: readonly LineGroup[],
+  series: readonly PointSeries[],
+): readonly LineGroup[] {
+  const owners = new Map<string, LineGroup>();
+  const sharing: LineGroup[] = [];
+  for (const group of groups) {
+    for (const member of group.members) {
+      const { metric } = series[member]!;
+      const owner = owners.get(metric);
+      if (owner === undefined) owners.set(metric, group);
+      else if (owner !== group) sharing.push(owner, group);
+    }
+  }
+  return sharing;
+}
+
 function escapedPoint(group: LineGroup): string {
   const tags = group.tags.map(([key, value]) => `,${escapeKey(key)}=${escapeKey(value)}`);
   return escapeMeasurement(group.measurement) + tags.join('');
 }
 
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
+function groupBy<T, Key>(items: readonly T[], keyOf: (item: T) => Key): T[][] {
+  const groups = new Map<Key, T[]>();
   for (const item of items) {
     const key = keyOf(item);
     const group = groups.get(key);

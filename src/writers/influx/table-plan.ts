@@ -35,7 +35,7 @@ export function buildTablePlan(table: SeriesTable, rules: LineRules): TablePlan 
   const groups = groupSeries(series);
   const groupOf = new Uint32Array(series.length);
   const slotOf = new Uint32Array(series.length);
-  const slots = new Map<string, number>();
+  let slots = 0;
   const pieces: string[] = [];
   const fieldAt = new Uint32Array(series.length + 1);
   const headAt = new Uint32Array(groups.length + 1);
@@ -51,20 +51,25 @@ export function buildTablePlan(table: SeriesTable, rules: LineRules): TablePlan 
     add(head);
     tailAt[g] = at;
     add(tail);
+    const slotOfMetric = new Map<string, number>();
     for (const member of group.members) {
       groupOf[member] = g;
-      const slot = `${g} ${series[member]!.metric}`;
-      if (!slots.has(slot)) slots.set(slot, slots.size);
-      slotOf[member] = slots.get(slot)!;
+      const { metric } = series[member]!;
+      const slot = slotOfMetric.get(metric) ?? slots++;
+      slotOfMetric.set(metric, slot);
+      slotOf[member] = slot;
     }
   });
   headAt[groups.length] = at;
-  series.forEach((one, i) => {
+  const fieldOfMetric = new Map<string, string>();
+  series.forEach(({ metric }, i) => {
     fieldAt[i] = at;
-    add(`${escapeKey(one.metric)}=`);
+    const field = fieldOfMetric.get(metric) ?? `${escapeKey(metric)}=`;
+    fieldOfMetric.set(metric, field);
+    add(field);
   });
   fieldAt[series.length] = at;
-  const slotLine = new Float64Array(slots.size);
+  const slotLine = new Float64Array(slots);
   const weight = at + 20 * series.length + 8 * groups.length + 500;
   return {
     groups: groups.length,

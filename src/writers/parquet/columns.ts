@@ -3,8 +3,8 @@
  * its samples. docs/format/warehouse.md describes them for readers; only nullable columns may be
  * added, and then `WAREHOUSE_SCHEMA_VERSION` rises.
  */
-import { type IdentityKey, identifySeries } from '../../gpu-identity.ts';
-import type { Series } from '../../telemetry.ts';
+import { type IdentityKey, identifyLabels } from '../../gpu-identity.ts';
+import type { Labels } from '../../telemetry.ts';
 
 export const WAREHOUSE_SCHEMA_VERSION = 1;
 
@@ -15,7 +15,7 @@ export interface SeriesColumn {
   readonly nullable: boolean;
 }
 
-/** In the order of `seriesCells`. */
+/** The first four are of the series; the others are in the order of `labelCells`. */
 export const SERIES_COLUMNS = [
   { name: 'metric', nullable: false },
   { name: 'unit', nullable: false },
@@ -71,16 +71,15 @@ const LABEL_IDENTITIES = [
   'pci_bus_id',
 ] as const satisfies readonly IdentityKey[];
 
-/** What `series` of node `nodeId` puts into its columns, in the order of `SERIES_COLUMNS`. */
-export function seriesCells(nodeId: string, series: Series): (string | null)[] {
-  const { identities, rest } = identifySeries(series);
-  const labels = new Map(rest);
+/** What a series puts into the columns that come of its labels, the last of `SERIES_COLUMNS`. */
+export function labelCells(labels: Labels): (string | null)[] {
+  const { identities, rest } = identifyLabels(labels);
+  const others = new Map(rest);
   for (const key of LABEL_IDENTITIES) {
     const value = identities[key];
-    if (value !== undefined) labels.set(freeKey(labels, key), value);
+    if (value !== undefined) others.set(freeKey(others, key), value);
   }
-  const identityCells = COLUMN_IDENTITIES.map((key) => identities[key] ?? null);
-  return [series.name, series.unit, series.kind, nodeId, ...identityCells, toJson(labels)];
+  return [...COLUMN_IDENTITIES.map((key) => identities[key] ?? null), toJson(others)];
 }
 
 /** A series may spell an identity twice (`GPU_I_ID` and `gpu_instance_id`); keep both values. */

@@ -6,8 +6,8 @@
  * The index only grows; its owner replaces it with a new one when no row refers to it any more and
  * it has grown past its bound.
  */
-import type { SeriesTable } from '../../telemetry.ts';
-import { compareText, SERIES_COLUMNS, SORT_CELLS, seriesCells } from './columns.ts';
+import type { Labels, Series, SeriesTable } from '../../telemetry.ts';
+import { compareText, labelCells, SERIES_COLUMNS, SORT_CELLS } from './columns.ts';
 import type { SeriesCells } from './encoder.ts';
 
 const NOT_YET = 0xffffffff;
@@ -72,22 +72,33 @@ export class SeriesIndex implements SeriesCells {
       this.#idsByTable.set(key, ids);
       this.#tableEntries += ids.length;
     }
+    const nodeTextId = this.#textId(nodeId);
+    const labelTextIds = new Map<Labels, readonly number[]>();
     for (let i = 0; i < used.length; i++) {
-      const series = used[i]!;
-      if (ids[series] === NOT_YET) ids[series] = this.#intern(nodeId, table, series);
+      const place = used[i]!;
+      if (ids[place] !== NOT_YET) continue;
+      const series = table.series[place]!;
+      const ofLabels = labelTextIds.get(series.labels) ?? this.#labelTextIds(series.labels);
+      labelTextIds.set(series.labels, ofLabels);
+      ids[place] = this.#intern(series, nodeTextId, ofLabels);
     }
     return ids;
   }
 
+  #labelTextIds(labels: Labels): readonly number[] {
+    return labelCells(labels).map((text) => (text === null ? 0 : this.#textId(text)));
+  }
+
   /** The id of a series, which may be known from another table. */
-  #intern(nodeId: string, table: SeriesTable, series: number): number {
+  #intern(series: Series, nodeTextId: number, labelTextIds: readonly number[]): number {
     const start = this.#size * CELLS;
     if (start === this.#textIdsBySeries.length) this.#growCells();
     const textIds = this.#textIdsBySeries;
-    let cell = start;
-    for (const text of seriesCells(nodeId, table.series[series]!)) {
-      textIds[cell++] = text === null ? 0 : this.#textId(text);
-    }
+    textIds[start] = this.#textId(series.name);
+    textIds[start + 1] = this.#textId(series.unit);
+    textIds[start + 2] = this.#textId(series.kind);
+    textIds[start + 3] = nodeTextId;
+    textIds.set(labelTextIds, start + 4);
     const slot = this.#slotOf(this.#size);
     const known = this.#slots[slot]!;
     if (known !== FREE) return known;

@@ -65,15 +65,17 @@ test('identities in any spelling become the same tags, and other labels become s
   const dcgm = { UUID: 'aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee', gpu: '3', Hostname: 'h', pod: 'p' };
   const [point] = pointsOf(gauge('util', dcgm));
   expect(point).toEqual({
-    measurement: 'gpu',
-    tags: [
-      ['gpu_index', '3'],
-      ['gpu_uuid', 'GPU-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee'],
-    ],
-    fields: [
-      ['Hostname', 'h'],
-      ['pod', 'p'],
-    ],
+    labels: {
+      measurement: 'gpu',
+      tags: [
+        ['gpu_index', '3'],
+        ['gpu_uuid', 'GPU-aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee'],
+      ],
+      fields: [
+        ['Hostname', 'h'],
+        ['pod', 'p'],
+      ],
+    },
     metric: 'util',
   });
 });
@@ -81,8 +83,8 @@ test('identities in any spelling become the same tags, and other labels become s
 test('a label never takes the place of the node, a metric, another label or a reserved key', () => {
   const labels = { node_id: 'forged', util: 'x', time: 'now', exported_pod: 'a', pod: 'b' };
   const [point] = pointsOf(gauge('util', labels), gauge('time'));
-  expect(point!.tags).toEqual([]);
-  expect(point!.fields).toEqual([
+  expect(point!.labels.tags).toEqual([]);
+  expect(point!.labels.fields).toEqual([
     ['label_node_id', 'forged'],
     ['label_pod', 'b'],
     ['label_time', 'now'],
