@@ -32,7 +32,7 @@ import type {
   QuicRefusal,
   QuicTransportOptions,
 } from './quic-endpoint.ts';
-import { buildConnectionConfig } from './quiche-config.ts';
+import { AcceptConfig, buildConnectionConfig } from './quiche-config.ts';
 import {
   type ConnectionHost,
   type ConnectionStart,
@@ -70,6 +70,7 @@ class QuicheEndpoint implements QuicEndpoint {
   readonly #socket: DatagramSocket;
   readonly #host: ConnectionHost;
   readonly #tokens: RetryTokens;
+  readonly #acceptConfig: AcceptConfig;
   readonly #byKey = new Map<string, QuicheConnection>();
   readonly #flush = () => this.#pumpScheduled();
   #scheduled: QuicheConnection[] = [];
@@ -89,6 +90,7 @@ class QuicheEndpoint implements QuicEndpoint {
     this.#clock = clock;
     this.#socket = socket;
     this.#tokens = new RetryTokens(clock);
+    this.#acceptConfig = new AcceptConfig(options.transport);
     this.#isAccepting = options.accept !== undefined;
     this.#host = this.#connectionHost();
     socket.onDatagram((datagram, from) => this.#receive(datagram, from));
@@ -274,7 +276,7 @@ class QuicheEndpoint implements QuicEndpoint {
     key: string,
     originalId?: Buffer,
   ): void {
-    const config = buildConnectionConfig(this.#options.transport, accept.credentials());
+    const config = this.#acceptConfig.next(accept.credentials());
     const isRetried = originalId !== undefined;
     // After a retry the client already uses the id that the retry gave out, as ours.
     const scid = isRetried
