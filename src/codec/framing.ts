@@ -3,15 +3,10 @@
  * is inside a frame.
  */
 import { assert } from '../lib/errors.ts';
+import { FrameBuffers } from './frame-buffers.ts';
 
 export const FRAME_HEADER_BYTES = 4;
 
-/**
- * A splitter keeps its buffer for the next unfinished frame up to this size, and frees a larger
- * one.
- */
-const KEPT_BUFFER_BYTES = 16_384;
-const FIRST_BUFFER_BYTES = 256;
 /**
  * A stream whose last frame was so large gets a buffer of that size at once: agents' frames are
  * alike, and growing in steps copies each of them twice. What a stream has never sent it is not
@@ -38,6 +33,8 @@ export function encodeFrame(payload: Uint8Array): Uint8Array {
  */
 export class FrameSplitter {
   readonly #maxFrameBytes: number;
+  readonly #buffers: FrameBuffers;
+  /** Of the unfinished frame. */
   #buffer: Buffer | undefined;
   /** Bytes of the unfinished frame in `#buffer`, its header included. */
   #held = 0;
@@ -45,8 +42,10 @@ export class FrameSplitter {
   #expectedBytes = 0;
   #brokenReason: string | undefined;
 
-  constructor(maxFrameBytes: number) {
+  /** `buffers` may be shared with other splitters. */
+  constructor(maxFrameBytes: number, buffers = new FrameBuffers()) {
     this.#maxFrameBytes = maxFrameBytes;
+    this.#buffers = buffers;
   }
 
   /** Bytes held of the unfinished frame. */
@@ -103,9 +102,10 @@ export class FrameSplitter {
     const end = this.#held;
     assert(buffer !== undefined, 'a held frame has a buffer');
     this.#held = 0;
+    this.#buffer = undefined;
     this.#expectedBytes = Math.min(end, EXPECTED_FRAME_BYTES_MAX);
-    if (buffer.length > KEPT_BUFFER_BYTES) this.#buffer = undefined;
     onFrame(buffer.subarray(FRAME_HEADER_BYTES, end));
+    this.#buffers.giveBack(buffer);
   }
 
   #hold(bytes: Uint8Array, start: number, end: number): void {
@@ -113,10 +113,11 @@ export class FrameSplitter {
     const needed = this.#held + end - start;
     let buffer = this.#buffer;
     if (buffer === undefined || buffer.length < needed) {
-      const enough = Math.max(2 * this.#held, FIRST_BUFFER_BYTES, this.#expectedBytes);
-      const capacity = Math.max(needed, enough);
-      const grown = Buffer.allocUnsafeSlow(capacity);
-      if (buffer !== undefined) buffer.copy(grown, 0, 0, this.#held);
+      const grown = this.#buffers.take(Math.max(needed, 2 * this.#held, this.#expectedBytes));
+      if (buffer !== undefined) {
+        buffer.copy(grown, 0, 0, this.#held);
+        this.#buffers.giveBack(buffer);
+      }
       this.#buffer = grown;
       buffer = grown;
     }

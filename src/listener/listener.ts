@@ -5,6 +5,7 @@
  *   constructed ──start──► listening ──stopAccepting──► finishing ──close──► closed
  */
 import type { Logger } from 'pino';
+import { FrameBuffers } from '../codec/frame-buffers.ts';
 import type { LimitsConfig, SecurityConfig, ServerConfig } from '../config/schema.ts';
 import { parseSocketAddress } from '../config/socket-address.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
@@ -59,6 +60,7 @@ export class Listener {
   readonly #sessions = new Map<QuicConnection, Session>();
   readonly #connectionsByNode = new Map<string, number>();
   readonly #totals = emptyTotals();
+  readonly #frameBuffers = new FrameBuffers();
   #credentials: TlsCredentials | undefined;
   #denylist: Denylist | undefined;
   #endpoint: QuicEndpoint | undefined;
@@ -242,6 +244,7 @@ export class Listener {
     const session = new Session(connection, this.#door.open(identity), this.#totals, {
       peer: identity,
       maxFrameBytes: this.#config.limits.max_batch_bytes,
+      frameBuffers: this.#frameBuffers,
       monotonicMs: () => clock.monotonicMs(),
     });
     this.#sessions.set(connection, session);

@@ -10,6 +10,7 @@
  * without an answer, and answers that the peer does not read.
  */
 import { encodeAck, encodeHello } from '../codec/collector-message.ts';
+import type { FrameBuffers } from '../codec/frame-buffers.ts';
 import { encodeFrame, FrameSplitter } from '../codec/framing.ts';
 import type { QuicConnection } from '../lib/quic/quic-endpoint.ts';
 import type { BatchAck, Hello, PeerIdentity } from '../telemetry.ts';
@@ -42,6 +43,14 @@ export interface SessionTotals extends TrafficCounters {
   unfinishedFrameBytes: number;
 }
 
+export interface SessionOptions {
+  readonly peer: PeerIdentity;
+  readonly maxFrameBytes: number;
+  /** Shared by all sessions. */
+  readonly frameBuffers: FrameBuffers;
+  readonly monotonicMs: () => number;
+}
+
 interface StreamState {
   readonly id: number;
   readonly isBidi: boolean;
@@ -57,6 +66,7 @@ export class Session {
   readonly #door: DoorSession;
   readonly #totals: SessionTotals;
   readonly #maxFrameBytes: number;
+  readonly #frameBuffers: FrameBuffers;
   readonly #monotonicMs: () => number;
   readonly #helloFrame: Uint8Array;
   readonly #streams = new Map<number, StreamState>();
@@ -72,7 +82,7 @@ export class Session {
     connection: QuicConnection,
     door: DoorSession,
     totals: SessionTotals,
-    options: { peer: PeerIdentity; maxFrameBytes: number; monotonicMs: () => number },
+    options: SessionOptions,
   ) {
     this.#connection = connection;
     this.#door = door;
@@ -81,6 +91,7 @@ export class Session {
     this.#monotonicMs = options.monotonicMs;
     this.openedAtMs = options.monotonicMs();
     this.#maxFrameBytes = options.maxFrameBytes;
+    this.#frameBuffers = options.frameBuffers;
     this.#helloFrame = encodeFrame(encodeHello(door.hello));
   }
 
@@ -168,7 +179,7 @@ export class Session {
 
   #openStream(streamId: number): StreamState {
     const isBidi = (streamId & 0b10) === 0;
-    const splitter = new FrameSplitter(this.#maxFrameBytes);
+    const splitter = new FrameSplitter(this.#maxFrameBytes, this.#frameBuffers);
     const stream = { id: streamId, isBidi, splitter, framesInFlight: 0, isEnded: false };
     this.#streams.set(streamId, stream);
     this.#totals.streams += 1;

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { FrameBuffers } from '../../src/codec/frame-buffers.ts';
 import { encodeFrame, FRAME_HEADER_BYTES, FrameSplitter } from '../../src/codec/framing.ts';
 import { seededRandom } from '../helpers/seeded-random.ts';
 
@@ -50,6 +51,38 @@ describe('FrameSplitter', () => {
     const found = collect(new FrameSplitter(1 << 20), chunks);
     expect(found.length, `seed ${random.seed}`).toBe(payloads.length);
     expect(found.every((frame, index) => frame === payloads[index])).toBe(true);
+  });
+
+  it('finds the frames of many streams that share their buffers', () => {
+    const random = seededRandom();
+    const buffers = new FrameBuffers();
+    const streams = Array.from({ length: 40 }, (_, index) => {
+      const text = () => String.fromCharCode(65 + index).repeat(1 + random.below(40_000));
+      const payloads = Array.from({ length: 6 }, text);
+      const bytes = Buffer.concat(payloads.map((payload) => encodeFrame(Buffer.from(payload))));
+      const splitter = new FrameSplitter(1 << 20, buffers);
+      return { payloads, bytes, splitter, at: 0, found: [] as string[] };
+    });
+    for (let open = streams; open.length > 0; open = open.filter((s) => s.at < s.bytes.length)) {
+      const stream = random.pick(open);
+      const end = stream.at + 1 + random.below(random.pick([3, 50, 20_000]));
+      stream.found.push(...collect(stream.splitter, [stream.bytes.subarray(stream.at, end)]));
+      stream.at = end;
+    }
+    const wrong = streams.filter(({ found, payloads }) => found.join() !== payloads.join());
+    expect(wrong.length, `seed ${random.seed}`).toBe(0);
+  });
+
+  it('holds no buffer between two frames', () => {
+    const buffers = new FrameBuffers();
+    const frame = encodeFrame(Buffer.alloc(10_000));
+    const halves = [frame.subarray(0, 9000), frame.subarray(9000)];
+    const made = vi.spyOn(Buffer, 'allocUnsafeSlow');
+    onTestFinished(() => made.mockRestore());
+    for (let stream = 0; stream < 100; stream += 1) {
+      expect(collect(new FrameSplitter(1 << 20, buffers), halves)).toHaveLength(1);
+    }
+    expect(made.mock.calls.length).toBeLessThan(5);
   });
 
   it('hands on a frame that arrived whole without copying it', () => {
