@@ -63,6 +63,9 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
     tail,
     gaps,
   };
+  for (const { key, why } of core.series.damaged) {
+    logger.warn({ row: key, why }, 'known series are damaged: those in this row count as new');
+  }
   core.ledger.restore(state.ledger);
   const producers = env.tables.producers.getRange().map(({ value }) => value);
   core.producers.restore(producers, clock.monotonicMs());

@@ -6,8 +6,9 @@
  * also takes its oldest rows away, and says at its end again what of them still holds.
  *
  * The limiter decides; this only remembers, and a second or so late: a crash may cost the last
- * changes, never a sample. What waits for a transaction is bounded by the members: while the
- * journal cannot be written, the gate lets no batch as far as the limiter.
+ * changes, and damage what is behind it in its row, never a sample. What waits for a transaction is
+ * bounded by the members: while the journal cannot be written, the gate lets no batch as far as the
+ * limiter.
  */
 import type { SeriesChange } from '../telemetry.ts';
 import type { Table, WriteList } from './environment.ts';
@@ -33,6 +34,8 @@ interface Row {
 }
 
 export class SeriesLog {
+  /** Rows that were not what they should be when the log was opened. */
+  readonly damaged: readonly { readonly key: number; readonly why: string }[];
   readonly #table: Table<number>;
   /** Oldest first. */
   readonly #rows: Row[] = [];
@@ -42,12 +45,15 @@ export class SeriesLog {
   #waitingSeries = 0;
   #members: SeriesMembers | undefined;
 
-  /** Throws OperatingError JOURNAL_DAMAGED. */
   constructor(table: Table<number>) {
     this.#table = table;
+    const damaged: { key: number; why: string }[] = [];
     for (const { key, value } of table.getRange()) {
-      this.#stored({ key, series: seriesOf([...decodeSeriesRow(key, value)]) });
+      const { changes, why } = decodeSeriesRow(value);
+      this.#stored({ key, series: seriesOf(changes) });
+      if (why !== undefined) damaged.push({ key, why });
     }
+    this.damaged = damaged;
   }
 
   /** Series of changes that wait for a transaction. */
@@ -130,7 +136,7 @@ export class SeriesLog {
   /** Removals in the oldest rows have nothing left to overrule. */
   #whatHolds({ key }: Row): SeriesChange[] {
     const holds: SeriesChange[] = [];
-    for (const change of decodeSeriesRow(key, this.#table.getBinary(key)!)) {
+    for (const change of decodeSeriesRow(this.#table.getBinary(key)!).changes) {
       if (change.kind === 'remove') continue;
       const { seenSecs } = change;
       const hashes = change.hashes.filter((hash) => this.#members!.isLatest(hash, seenSecs));
@@ -140,12 +146,9 @@ export class SeriesLog {
   }
 }
 
-/**
- * All changes, decoded while they are iterated: later ones overrule earlier ones. Throws
- * OperatingError JOURNAL_DAMAGED.
- */
+/** All changes, decoded while they are iterated: later ones overrule earlier ones. */
 export function* readSeriesLog(table: Table<number>): Generator<SeriesChange, void, undefined> {
-  for (const { key, value } of table.getRange()) yield* decodeSeriesRow(key, value);
+  for (const { value } of table.getRange()) yield* decodeSeriesRow(value).changes;
 }
 
 /** How many members the log amounts to. */

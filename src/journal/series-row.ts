@@ -2,7 +2,6 @@
  * A row of the series log: changes of the membership one after the other, each a header of 12
  * bytes, the node id, and the hashes as float64 (docs/format/journal.md).
  */
-import { OperatingError } from '../lib/errors.ts';
 import type { SeriesChange } from '../telemetry.ts';
 
 const KIND_PUT = 1;
@@ -35,29 +34,35 @@ export function encodeSeriesRow(changes: readonly SeriesChange[]): Uint8Array {
   return row;
 }
 
-/** Copies the hashes. Throws OperatingError JOURNAL_DAMAGED where the bytes are no row. */
-export function* decodeSeriesRow(
-  key: number,
-  row: Uint8Array,
-): Generator<SeriesChange, void, undefined> {
+export interface DecodedSeriesRow {
+  readonly changes: readonly SeriesChange[];
+  /** Where the row ends otherwise than it should; `changes` are those before. */
+  readonly why?: string;
+}
+
+/** Never throws, whatever the bytes. Keeps no view of them. */
+export function decodeSeriesRow(row: Uint8Array): DecodedSeriesRow {
   const bytes = Buffer.from(row.buffer, row.byteOffset, row.length);
+  const changes: SeriesChange[] = [];
   for (let at = 0; at < bytes.length; ) {
-    if (at + HEADER_BYTES > bytes.length) throw damaged(key);
+    if (at + HEADER_BYTES > bytes.length) return { changes, why: 'it is cut off' };
     const kind = bytes.readUInt16LE(at);
     const nodeIdEnd = at + HEADER_BYTES + bytes.readUInt16LE(at + 2);
     const seenSecs = bytes.readUInt32LE(at + 4);
     const end = nodeIdEnd + bytes.readUInt32LE(at + 8) * HASH_BYTES;
-    if (end > bytes.length || (kind !== KIND_PUT && kind !== KIND_REMOVE)) throw damaged(key);
+    if (end > bytes.length) return { changes, why: 'it is cut off' };
     // Copied, for float64 must be aligned, and LMDB lends its memory for a moment only.
     const hashes = new Float64Array(new Uint8Array(bytes.subarray(nodeIdEnd, end)).buffer);
+    if (!hashes.every(isHash)) return { changes, why: 'a hash is not one' };
     const nodeId = bytes.toString('utf8', at + HEADER_BYTES, nodeIdEnd);
-    yield kind === KIND_PUT
-      ? { kind: 'put', nodeId, seenSecs, hashes }
-      : { kind: 'remove', hashes };
+    if (kind === KIND_PUT) changes.push({ kind: 'put', nodeId, seenSecs, hashes });
+    else if (kind === KIND_REMOVE) changes.push({ kind: 'remove', hashes });
+    else return { changes, why: `a change is of the unknown kind ${kind}` };
     at = end;
   }
+  return { changes };
 }
 
-function damaged(key: number): OperatingError {
-  return new OperatingError('JOURNAL_DAMAGED', `row ${key} of the journal's series log is damaged`);
+function isHash(value: number): boolean {
+  return Number.isSafeInteger(value) && value > 0;
 }

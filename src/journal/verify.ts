@@ -14,12 +14,13 @@ import { loadCursors, STATE_KEY, type StoredState } from './journal-state.ts';
 import type { ProducerWindow } from './producer-window.ts';
 import { decodeProducer, EPOCHS_PER_NODE, keyOf } from './producers.ts';
 import { decodeRecord, type JournalRecord, type Position, readPosition } from './record.ts';
+import { SeriesLog } from './series-log.ts';
 
 const SLICE_RECORDS = 256;
 const FAULTS_TOLD_MAX = 100;
 
 export interface JournalFault {
-  /** `record 17`, `table 3f…`, `cursor influxdb`, `producer gpu-001/5`, `log`. */
+  /** `record 17`, `table 3f…`, `cursor influxdb`, `producer gpu-001/5`, `series row 3`, `log`. */
   readonly where: string;
   readonly what: string;
 }
@@ -94,6 +95,9 @@ class Verification {
     for (const [writer, cursor] of cursors) this.#checkCursor(writer, cursor, state);
     await this.#checkRecords(state);
     this.#checkProducers();
+    for (const { key, why } of new SeriesLog(this.#env.tables.series).damaged) {
+      this.#fault(`series row ${key}`, why);
+    }
     const { size: tables } = this.#tables;
     return {
       ...{ records: this.#records, samples: this.#samples, tables, cursors: cursors.size },

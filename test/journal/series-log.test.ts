@@ -1,8 +1,11 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { JournalEnvironment, WriteList } from '../../src/journal/environment.ts';
 import { countMembers, readSeriesLog, SeriesLog } from '../../src/journal/series-log.ts';
+import { encodeSeriesRow } from '../../src/journal/series-row.ts';
+import { verifyJournal } from '../../src/journal/verify.ts';
 import type { SeriesChange } from '../../src/telemetry.ts';
 import { openJournal } from '../helpers/journal-bench.ts';
+import { createRecordingLogger } from '../helpers/recording-logger.ts';
 import { seededRandom } from '../helpers/seeded-random.ts';
 import { tempDir } from '../helpers/temp-dir.ts';
 
@@ -109,17 +112,33 @@ test('the log stays short while its members come, are seen again and go, and los
   expect([...replayed(env)].sort(byHash), `seed ${random.seed}`).toEqual(expected.sort(byHash));
 });
 
-test('a row that is none is named', async () => {
+test('damage costs what is behind it in its row, and is told', async () => {
   const dir = tempDir();
   const env = await openEnvironment(dir);
+  const good = encodeSeriesRow([put('n', 9, 1, 2)]);
   const writes = new WriteList();
-  writes.put(env.tables.series, 3, Buffer.from([1, 0, 200, 0, 1]));
+  writes.put(env.tables.series, 3, good);
+  writes.put(env.tables.series, 4, Buffer.concat([good, good.subarray(0, 20)]));
+  writes.put(env.tables.series, 5, Buffer.concat([encodeSeriesRow([put('n', 9, 0.5)]), good]));
+  writes.put(env.tables.series, 6, Buffer.concat([good, Buffer.alloc(12)]));
+  writes.put(env.tables.series, 7, encodeSeriesRow([put('m', 9, 3)]));
   await env.commit(writes);
   await env.close();
-  await expect(openJournal(dir)).rejects.toMatchObject({
-    code: 'JOURNAL_DAMAGED',
-    message: expect.stringContaining('row 3 of the journal'),
-  });
+  const { logger, lines } = createRecordingLogger();
+  const journal = await openJournal(dir, { logger });
+  expect([...journal.storedSeries()]).toEqual([
+    put('n', 9, 1, 2),
+    put('n', 9, 1, 2),
+    put('n', 9, 1, 2),
+    put('m', 9, 3),
+  ]);
+  expect(lines.flatMap(({ row, why }) => (row === undefined ? [] : [[row, why]]))).toEqual([
+    [4, 'it is cut off'],
+    [5, 'a hash is not one'],
+    [6, 'a change is of the unknown kind 0'],
+  ]);
+  const { told } = await verifyJournal(dir, { seriesCount: () => 0 });
+  expect(told.map(({ where }) => where)).toEqual(['series row 4', 'series row 5', 'series row 6']);
 });
 
 function byHash([a]: readonly unknown[], [b]: readonly unknown[]): number {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Disks } from '../../torture/disks.ts';
 
-test('a disk on which somebody took room while it was filled is full, and is emptied again', (context) => {
+test('a disk that fills up while it is filled is full, and is emptied again', (context) => {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'torture-disks-'));
   onTestFinished(() => fs.rmSync(dir, { recursive: true, force: true }));
   const disks = Disks.mount(dir);
