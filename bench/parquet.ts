@@ -23,6 +23,15 @@ const REPLAY_PASSES = 100;
 const PARQUETJS_SHARE = 16;
 
 type Encoder = 'hyparquet' | 'parquetjs';
+type ParquetSettings = Parameters<typeof openParquetWriter>[0];
+
+interface EncoderOptions {
+  readonly rate?: Bar;
+  readonly bytes?: Bar;
+  /** snappy where nothing is said. */
+  readonly compression?: ParquetSettings['compression'];
+  readonly withDuckDb?: boolean;
+}
 
 export const parquet: Benchmark = {
   name: 'parquet',
@@ -39,7 +48,11 @@ export async function measureParquet(share: number): Promise<Measurement[]> {
   const fleet = fleetRecords(FLEET.nodes, rounds);
   const less = fleetRecords(Math.ceil(FLEET.nodes / PARQUETJS_SHARE), rounds);
   const found = [
-    ...(await measureEncoder('fleet', 'hyparquet', fleet, { rate: atLeast(1_500_000) }, true)),
+    ...(await measureEncoder('fleet', 'hyparquet', fleet, {
+      rate: atLeast(1_500_000),
+      withDuckDb: true,
+    })),
+    ...(await measureEncoder('fleet', 'hyparquet', fleet, { compression: 'gzip' })),
     ...(await measureEncoder('fleet', 'parquetjs', less)),
   ];
   const csv = packageFile(REPLAY_CSV);
@@ -49,7 +62,8 @@ export async function measureParquet(share: number): Promise<Measurement[]> {
   const once = await replayRecords(csv, 1);
   return [
     ...found,
-    ...(await measureEncoder('replay', 'hyparquet', once, { bytes: atMost(5) }, true)),
+    ...(await measureEncoder('replay', 'hyparquet', once, { bytes: atMost(5), withDuckDb: true })),
+    ...(await measureEncoder('replay', 'hyparquet', once, { compression: 'gzip' })),
     ...(await measureEncoder('replay 100 times', 'hyparquet', replay)),
     ...(await measureEncoder('replay', 'parquetjs', once)),
   ];
@@ -59,34 +73,37 @@ async function measureEncoder(
   what: string,
   encoder: Encoder,
   set: RecordSet,
-  bars: { readonly rate?: Bar; readonly bytes?: Bar } = {},
-  withDuckDb = false,
+  { rate: rateBar, bytes: bytesBar, compression = 'snappy', withDuckDb }: EncoderOptions = {},
 ): Promise<Measurement[]> {
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-bench-parquet-'));
   try {
-    const writer = openParquetWriter(settings(root, encoder), writerDeps(set));
+    const writer = openParquetWriter(settings(root, encoder, compression), writerDeps(set));
     const { cpuSeconds } = await writeAll(writer, set);
     await writer.close();
     const files = new WarehouseQuery(root).files();
     await verify(root, set);
     const bytes = files.reduce((sum, file) => sum + fs.statSync(file).size, 0);
-    const name = `${what}, ${encoder}`;
+    const name = `${what}, ${encoder}${compression === 'gzip' ? ' with gzip' : ''}`;
     return [
-      { ...rate(name, set.samples, cpuSeconds), ...(bars.rate && { bar: bars.rate }) },
-      { ...size(name, set.samples, bytes), ...(bars.bytes && { bar: bars.bytes }) },
-      ...(withDuckDb ? await measureDuckDb(root, what, set.samples) : []),
+      { ...rate(name, set.samples, cpuSeconds), ...(rateBar && { bar: rateBar }) },
+      { ...size(name, set.samples, bytes), ...(bytesBar && { bar: bytesBar }) },
+      ...(withDuckDb === true ? await measureDuckDb(root, what, set.samples) : []),
     ];
   } finally {
     fs.rmSync(root, { recursive: true, force: true });
   }
 }
 
-function settings(root: string, encoder: Encoder): Parameters<typeof openParquetWriter>[0] {
+function settings(
+  root: string,
+  encoder: Encoder,
+  compression: ParquetSettings['compression'],
+): ParquetSettings {
   return {
     enabled: true,
     output_dir: root,
     rotation_interval_secs: 3600,
-    compression: 'snappy',
+    compression,
     encoder,
     max_file_bytes: 256 * 1024 * 1024,
     row_group_rows: 500_000,

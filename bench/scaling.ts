@@ -65,10 +65,15 @@ function points(): Point[] {
       task: { nodes: 2, pace: { kind: 'full speed', inFlight: 64 } as const },
       options: { quietNodes: Math.ceil(size / BATCH_SAMPLES) },
     })),
-    ...[10, 100, 1000].map((size) => ({
+    // Of two GPUs each, so that ten thousand fit: every node brings 120 series of its own.
+    ...[10, 100, 1000, 10_000].map((size) => ({
       axis: 'nodes',
       size,
-      task: { nodes: size, pace: { kind: 'full speed', inFlight: size < 100 ? 16 : 2 } as const },
+      task: {
+        nodes: size,
+        shape: shape({ gpus: 2 }),
+        pace: { kind: 'full speed', inFlight: size < 100 ? 16 : 2 } as const,
+      },
     })),
     ...[1, 2, 4, 16].map((rounds) => ({
       axis: 'samples in a batch',
