@@ -27,6 +27,7 @@ export interface ListenerSnapshot {
   readonly unfinishedFrameBytes: number;
   readonly ackBytesQueued: number;
   readonly isPaused: boolean;
+  readonly receiveBufferBytes: number;
   readonly traffic: TrafficCounters;
   readonly quic: QuicCounters;
 }
@@ -103,6 +104,7 @@ const NOT_STARTED: ListenerSnapshot = {
   unfinishedFrameBytes: 0,
   ackBytesQueued: 0,
   isPaused: false,
+  receiveBufferBytes: 0,
   traffic: {
     framesBidi: 0,
     framesUni: 0,
@@ -117,6 +119,7 @@ const NOT_STARTED: ListenerSnapshot = {
     datagramsSent: 0,
     bytesSent: 0,
     socketErrors: 0,
+    datagramsDropped: 0,
     retriesSent: 0,
   },
 };
@@ -156,6 +159,11 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
   ],
   ['ack_bytes_queued', 'Bytes of answers that flow control holds back.', (s) => s.ackBytesQueued],
   [
+    'socket_receive_buffer_bytes',
+    'Receive buffer that the kernel gave to the UDP socket; server.socket_buffer_bytes is asked for.',
+    (s) => s.receiveBufferBytes,
+  ],
+  [
     'reading_paused',
     'Whether streams are not being read because of backpressure.',
     (s) => (s.isPaused ? 1 : 0),
@@ -175,6 +183,11 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
     'socket_errors_total',
     'Datagrams that the system would not send, and other errors of the socket.',
     (s) => s.quic.socketErrors,
+  ],
+  [
+    'datagrams_dropped_total',
+    'Datagrams that the kernel dropped because the socket was not read in time (Linux only).',
+    (s) => s.quic.datagramsDropped,
   ],
   [
     'retries_sent_total',

@@ -88,7 +88,18 @@ export class Listener {
     this.#denylist.watch();
     this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
     metrics.observe(() => this.#snapshot(endpoint));
+    this.#warnOfSmallBuffer(endpoint.receiveBufferBytes);
     return endpoint.address;
+  }
+
+  /** The kernel gives what its own limit allows, and says nothing. */
+  #warnOfSmallBuffer(givenBytes: number): void {
+    const { socket_buffer_bytes: askedBytes } = this.#config.server;
+    if (givenBytes >= askedBytes) return;
+    this.#deps.logger.warn(
+      { askedBytes, givenBytes, key: 'server.socket_buffer_bytes' },
+      'UDP receive buffer is smaller than asked for: raise net.core.rmem_max',
+    );
   }
 
   /** Stops reading all streams, so that flow control holds the agents. Idempotent. */
@@ -331,6 +342,7 @@ export class Listener {
       framesInFlight: this.#totals.framesInFlight,
       unfinishedFrameBytes: this.#totals.unfinishedFrameBytes,
       isPaused: this.#isPaused,
+      receiveBufferBytes: endpoint.receiveBufferBytes,
       traffic: this.#totals,
       quic: endpoint.counters,
       // Only this one has to ask every session.

@@ -30,7 +30,8 @@ beforeAll(async () => {
 function workplace(changes: object = {}, pair: KeyPairPem = server): string {
   const cwd = tempDir();
   const config = {
-    server: { listen_addr: '127.0.0.1:0' },
+    // What every kernel gives.
+    server: { listen_addr: '127.0.0.1:0', socket_buffer_bytes: 65_536 },
     security: { tls_cert_path: 'server.pem', tls_key_path: 'key.pem', tls_ca_path: 'ca.pem' },
     journal: { max_bytes: 16 * 1024 * 1024, min_free_bytes: 0 },
     parquet: { output_dir: 'data' },
@@ -237,9 +238,19 @@ describe('check-config: directories and ports', () => {
     await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
     onTestFinished(() => void socket.close());
     const listen_addr = `127.0.0.1:${socket.address().port}`;
-    const { code, troubles } = await check(workplace({ server: { listen_addr } }));
+    const { code, troubles } = await check(
+      workplace({ server: { listen_addr, socket_buffer_bytes: 65_536 } }),
+    );
     expect(code).toBe(7);
     expect(troubles[0]?.message).toMatch(/EADDRINUSE/);
+  });
+
+  it('warns of a socket buffer that the kernel will not give', async () => {
+    const server = { listen_addr: '127.0.0.1:0', socket_buffer_bytes: 256 * 1024 ** 2 };
+    const { code, troubles } = await check(workplace({ server }));
+    expect(code).toBe(0);
+    expect(troubles).toMatchObject([{ key: 'server.socket_buffer_bytes', status: 'warning' }]);
+    expect(troubles[0]?.hint).toContain('net.core.rmem_max=268435456');
   });
 
   it('only warns where a running collector holds the port', async () => {

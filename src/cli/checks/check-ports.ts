@@ -6,7 +6,9 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import type { Config } from '../../config/schema.ts';
 import { parseSocketAddress } from '../../config/socket-address.ts';
+import { systemClock } from '../../lib/clock.ts';
 import { errorCode } from '../../lib/errors.ts';
+import { DatagramSocket } from '../../lib/quic/datagram-socket.ts';
 import { type Check, CheckList } from './check.ts';
 
 const PROBE_TIMEOUT_MS = 2000;
@@ -27,6 +29,7 @@ export async function checkPorts(config: Config): Promise<Check[]> {
   if (quic !== undefined) {
     const bind = { key: 'server.listen_addr', what: 'UDP', ...quic } as const;
     await check(list, bind, metrics, bindUdp);
+    await checkBuffer(list, config.server.socket_buffer_bytes);
   }
   await check(list, metrics, metrics, bindTcp);
   return list.entries;
@@ -49,6 +52,20 @@ async function check(
   } else {
     list.fail(key, `cannot bind ${place}: ${code}`, hintFor(code, key));
   }
+}
+
+/** On any port: the kernel gives what its own limit allows, and says nothing. */
+async function checkBuffer(list: CheckList, askedBytes: number): Promise<void> {
+  const key = 'server.socket_buffer_bytes';
+  const socket = await DatagramSocket.bind({ host: '127.0.0.1', port: 0 }, askedBytes);
+  const { receiveBufferBytes } = socket;
+  await socket.close(systemClock);
+  if (receiveBufferBytes >= askedBytes) {
+    list.ok(key, `the kernel gives a UDP socket ${askedBytes} bytes`);
+    return;
+  }
+  const message = `the kernel gives a UDP socket ${receiveBufferBytes} bytes, not ${askedBytes}`;
+  list.warn(key, message, `sysctl -w net.core.rmem_max=${askedBytes}, and in /etc/sysctl.d`);
 }
 
 function hintFor(code: string, key: string): string {

@@ -63,6 +63,13 @@ export class DatagramSocket {
     }
   }
 
+  /** What the kernel gave of the buffer that was asked for. */
+  get receiveBufferBytes(): number {
+    const bytes = this.#socket.getRecvBufferSize();
+    // Linux doubles what it gives, for its own bookkeeping, and says so.
+    return process.platform === 'linux' ? bytes / 2 : bytes;
+  }
+
   get sent(): number {
     return this.#sent;
   }

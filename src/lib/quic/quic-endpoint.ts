@@ -130,11 +130,15 @@ export interface QuicCounters {
   readonly bytesSent: number;
   /** Datagrams the system would not send, and other errors of the socket; none ends anything. */
   readonly socketErrors: number;
+  /** Datagrams that the kernel dropped because the socket was not read in time; Linux only. */
+  readonly datagramsDropped: number;
   /** Strangers asked to prove their address. */
   readonly retriesSent: number;
 }
 
 export interface QuicEndpoint {
+  /** Of the UDP socket, as the kernel gave it. */
+  readonly receiveBufferBytes: number;
   /** What the socket is bound to, with the real port. */
   readonly address: QuicAddress;
   /** Open ones and those in their handshake. */

@@ -19,6 +19,7 @@ import { type AcceptLoad, judgeStranger } from './acceptor.ts';
 import { TRANSPORT_CONNECTION_REFUSED, TRANSPORT_INTERNAL_ERROR } from './close-reason.ts';
 import { buildRefusal } from './connection-refusal.ts';
 import { DatagramSocket } from './datagram-socket.ts';
+import { droppedDatagrams } from './dropped-datagrams.ts';
 import * as packet from './packet-header.ts';
 import type {
   QuicAcceptOptions,
@@ -108,13 +109,22 @@ class QuicheEndpoint implements QuicEndpoint {
     return this.#handshakes.size;
   }
 
+  get receiveBufferBytes(): number {
+    return this.#socket.receiveBufferBytes;
+  }
+
   get counters(): QuicCounters {
+    const { address } = this;
     return {
       datagramsReceived: this.#datagramsReceived,
       bytesReceived: this.#bytesReceived,
       datagramsSent: this.#socket.sent,
       bytesSent: this.#socket.sentBytes,
       socketErrors: this.#socket.errors,
+      // Reads a file: only for who wants to know.
+      get datagramsDropped() {
+        return droppedDatagrams(address);
+      },
       retriesSent: this.#retriesSent,
     };
   }
