@@ -44,8 +44,8 @@ export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs
 
 /** Hours that may be open at once; a record that opens more is followed by a seal. */
 const OPEN_HOURS_MAX = 48;
-/** Entries of the series index after which a seal empties it: some 100 MB at the worst. */
-const INDEX_ENTRIES_MAX = 2_000_000;
+/** Memory of the series index at which files are sealed and it begins anew: some five million. */
+const INDEX_BYTES_MAX = 512 * 1024 * 1024;
 const RETENTION_INTERVAL_MS = 60_000;
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
@@ -338,7 +338,7 @@ class ParquetWarehouseWriter implements Writer {
 
   #isFull(): boolean {
     const { seal_after_journal_bytes = 0, max_file_bytes } = this.#settings;
-    if (this.#hours.size > OPEN_HOURS_MAX || this.#index.entries > INDEX_ENTRIES_MAX) return true;
+    if (this.#hours.size > OPEN_HOURS_MAX || this.#index.bytes > INDEX_BYTES_MAX) return true;
     if (seal_after_journal_bytes > 0 && this.#takenBytes >= seal_after_journal_bytes) return true;
     for (const { buffer, staged } of this.#hours.values()) {
       const bytes = (staged?.bytes ?? 0) + (buffer?.rows ?? 0) * this.#rowBytes;
@@ -438,7 +438,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
     this.#covered.forgetUpTo(this.#cursor);
-    if (this.#index.entries > INDEX_ENTRIES_MAX) this.#index = new SeriesIndex();
+    if (this.#index.bytes > INDEX_BYTES_MAX) this.#index = new SeriesIndex();
   }
 
   /** Forgets everything taken since the last seal. Never throws. */
