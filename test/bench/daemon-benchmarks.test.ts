@@ -3,6 +3,7 @@ import { measureConnections } from '../../bench/connections.ts';
 import { cpuPerMetric, runIngest } from '../../bench/ingest-run.ts';
 import { measureKnownSeries } from '../../bench/known-series.ts';
 import { latency } from '../../bench/latency.ts';
+import { runNewSeries } from '../../bench/new-series.ts';
 import { profile } from '../../bench/profile.ts';
 import { measureRecovery } from '../../bench/recovery.ts';
 
@@ -27,6 +28,12 @@ test('a metric does not get dearer because ten times as many series are known', 
   const many = await runIngest(task, { warmUpSeconds: 1, quietNodes: 50 });
   expect(many.seriesKnown).toBeGreaterThan(5 * few.seriesKnown);
   expect(cpuPerMetric(many)).toBeLessThan(3 * cpuPerMetric(few));
+});
+
+test('what new series cost is told: of the main thread, and of all', async () => {
+  const { series, microseconds, mainMicroseconds } = await runNewSeries(20);
+  expect(series).toBe(20 * 200);
+  expect(microseconds).toBeGreaterThan(mainMicroseconds);
 });
 
 test('the open loop sends at its rate, and latencies rise with the percentile', async () => {
