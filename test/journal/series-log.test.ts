@@ -112,6 +112,21 @@ test('the log stays short while its members come, are seen again and go, and los
   expect([...replayed(env)].sort(byHash), `seed ${random.seed}`).toEqual(expected.sort(byHash));
 });
 
+test('a journal that knows its members keeps the list short by itself', async () => {
+  const dir = tempDir();
+  const rounds = 40;
+  const hashes = Array.from({ length: 4096 }, (_, at) => at + 1);
+  const journal = await openJournal(dir);
+  journal.attachSeries({ size: hashes.length, isLatest: (_, seenSecs) => seenSecs === rounds });
+  for (let round = 1; round <= rounds; round += 1) {
+    journal.persistSeries([put('node', round, ...hashes)]);
+  }
+  await journal.close();
+  const stored = [...(await openJournal(dir)).storedSeries()];
+  expect(stored.at(-1)).toEqual(put('node', rounds, ...hashes));
+  expect(stored.length).toBeLessThan((65_536 + 2 * 4096) / 4096 + 3);
+});
+
 test('damage costs what is behind it in its row, and is told', async () => {
   const dir = tempDir();
   const env = await openEnvironment(dir);

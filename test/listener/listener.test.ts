@@ -1,9 +1,12 @@
+import dgram from 'node:dgram';
+import { once } from 'node:events';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createAuthority, issueCertificate } from '../../src/cli/development-certificates.ts';
 import { BareClient } from '../helpers/bare-client.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { ListenerBed } from '../helpers/listener-bed.ts';
 import { ShiftableClock } from '../helpers/shiftable-clock.ts';
+import { KERNEL_GIVES_LARGEST, LARGEST_BUFFER_BYTES } from '../helpers/socket-buffers.ts';
 import { createTestAuthorities, type TestAuthorities } from '../helpers/test-credentials.ts';
 
 describe('a listener', () => {
@@ -14,6 +17,29 @@ describe('a listener', () => {
     authorities = await createTestAuthorities();
   });
   afterEach(() => bed.close());
+
+  test.skipIf(KERNEL_GIVES_LARGEST)(
+    'warns where the kernel gives a smaller socket buffer than asked for, and tells what it drops',
+    async () => {
+      const asked = async (bytes: number) => {
+        const server = { socket_buffer_bytes: bytes };
+        const { address, log, metric } = await bed.listener(authorities.server, { server });
+        const warnings = log.lines.filter(({ key }) => key === 'server.socket_buffer_bytes');
+        return { address, metric, warnings };
+      };
+      const large = await asked(LARGEST_BUFFER_BYTES);
+      expect(large.warnings).toMatchObject([{ askedBytes: LARGEST_BUFFER_BYTES }]);
+      const small = await asked(65_536);
+      expect(small.warnings).toEqual([]);
+      expect(await small.metric('socket_receive_buffer_bytes')).toBe(65_536);
+      const stranger = dgram.createSocket('udp4');
+      stranger.connect(small.address.port, small.address.host);
+      await once(stranger, 'connect');
+      for (let sent = 0; sent < 1000; sent += 1) stranger.send(Buffer.alloc(1000));
+      expect(await small.metric('datagrams_dropped_total')).toBeGreaterThan(0);
+      stranger.close();
+    },
+  );
 
   test('says in its metrics and log why a client gets nothing in', async () => {
     const server = await bed.listener(authorities.server);
