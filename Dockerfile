@@ -5,12 +5,9 @@ COPY package.json package-lock.json ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY src ./src
-COPY harness ./harness
 COPY demo ./demo
 COPY bench ./bench
-COPY torture ./torture
-COPY fuzz ./fuzz
-COPY flood ./flood
+COPY trials ./trials
 COPY proto ./proto
 RUN npm run build && npm prune --omit=dev
 
@@ -33,5 +30,5 @@ EXPOSE 5001/udp 9091/tcp
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9091/readyz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "/opt/telemetry-collector/dist/src/main.js"]
+ENTRYPOINT ["node", "/opt/telemetry-collector/dist/src/collector/main.js"]
 CMD ["/etc/horizon/telemetry-collector.yaml"]

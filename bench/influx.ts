@@ -2,7 +2,7 @@
  * `influx`: what the InfluxDB writer costs by itself, with and without compression, and what goes
  * over the wire. The server takes everything and keeps nothing.
  */
-import { openInfluxWriter } from '../src/writers/influx/influx-writer.ts';
+import { openInfluxWriter } from '../src/collector/writers/influx/influx-writer.ts';
 import type { Benchmark } from './benchmark.ts';
 import { Child } from './child.ts';
 import type { Measurement } from './figures.ts';

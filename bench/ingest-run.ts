@@ -3,8 +3,8 @@
  * against the warehouse. The base of every benchmark that is about cost.
  */
 import { execFileSync } from 'node:child_process';
-import type { MetricsPage } from '../harness/metrics-page.ts';
-import { WarehouseQuery } from '../harness/warehouse-query.ts';
+import type { MetricsPage } from '../trials/harness/metrics-page.ts';
+import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
 import type { LoadReport, LoadTask } from './load-task.ts';
 import { pause } from './pause.ts';
 import { DELEGATE, Rig, type RigOptions } from './rig.ts';

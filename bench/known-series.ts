@@ -5,8 +5,8 @@
 import path from 'node:path';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { Journal } from '../src/journal/journal.ts';
-import { createJournalMetrics } from '../src/journal/journal-metrics.ts';
+import { Journal } from '../src/journal/lmdb/journal.ts';
+import { createJournalMetrics } from '../src/journal/lmdb/journal-metrics.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { atMost, type Measurement } from './figures.ts';
 import { loadNodeId } from './load-task.ts';

@@ -6,7 +6,7 @@ import dgram from 'node:dgram';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { createLatencyHistogram } from '../src/agent/client-stats.ts';
+import { createLatencyHistogram } from '../src/client/client-stats.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { Child } from './child.ts';
 import { pause } from './pause.ts';

@@ -5,8 +5,8 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import type { MetricsPage } from '../harness/metrics-page.ts';
-import { ACK_BUCKETS_S } from '../src/ingest-metrics.ts';
+import type { MetricsPage } from '../trials/harness/metrics-page.ts';
+import { ACK_BUCKETS_S } from '../src/collector/ingest/ingest-metrics.ts';
 import type { Benchmark } from './benchmark.ts';
 import { atMost, type Measurement } from './figures.ts';
 import { measureFloor } from './latency-floor.ts';

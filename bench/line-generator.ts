@@ -8,10 +8,10 @@ import http from 'node:http';
 import { simulateColumns } from '../src/agent/sources/simulate-columns.ts';
 import { encodeSeriesTable } from '../src/codec/series-table.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { lineRules } from '../src/writers/influx/label-rules.ts';
-import { LineChunk } from '../src/writers/influx/line-chunk.ts';
-import { RecordEncoder } from '../src/writers/influx/record-encoder.ts';
-import { buildTablePlan } from '../src/writers/influx/table-plan.ts';
+import { lineRules } from '../src/collector/writers/influx/label-rules.ts';
+import { LineChunk } from '../src/collector/writers/influx/line-chunk.ts';
+import { RecordEncoder } from '../src/collector/writers/influx/record-encoder.ts';
+import { buildTablePlan } from '../src/collector/writers/influx/table-plan.ts';
 import type { LineReport, LineTask } from './line-task.ts';
 import { loadNodeId } from './load-task.ts';
 

@@ -3,13 +3,13 @@
  * acknowledgements read and counted; no spool, and nothing is sent again but what the collector
  * sends back. One socket for all connections.
  */
-import { createLatencyHistogram } from '../src/agent/client-stats.ts';
+import { createLatencyHistogram } from '../src/client/client-stats.ts';
 import { decodeCollectorMessage } from '../src/codec/collector-message.ts';
 import { FrameSplitter } from '../src/codec/framing.ts';
 import { systemClock } from '../src/lib/clock.ts';
 import { assert } from '../src/lib/errors.ts';
-import type { QuicConnection, QuicEndpoint } from '../src/lib/quic/quic-endpoint.ts';
-import type { BatchAck } from '../src/telemetry.ts';
+import type { QuicConnection, QuicEndpoint } from '../src/transport/quic-endpoint.ts';
+import type { BatchAck } from '../src/domain/telemetry.ts';
 import { LoadNode } from './load-node.ts';
 import { type LoadTask, loadNodeId } from './load-task.ts';
 import { pause } from './pause.ts';

@@ -4,9 +4,9 @@
  */
 import { once } from 'node:events';
 import fs from 'node:fs';
-import { agentTransport } from '../src/agent/client-endpoints.ts';
+import { agentTransport } from '../src/client/client-endpoints.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { openQuicEndpoint } from '../src/lib/quic/quiche-endpoint.ts';
+import { openQuicEndpoint } from '../src/transport/quiche/quiche-endpoint.ts';
 import { LoadFleet } from './load-fleet.ts';
 import type { Latencies, LoadConnected, LoadReport, LoadTask } from './load-task.ts';
 

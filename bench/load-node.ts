@@ -11,7 +11,7 @@ import { packedTimesBytes, writePackedTimes } from '../src/codec/packed.ts';
 import { encodeSeriesTable } from '../src/codec/series-table.ts';
 import { seriesTableIdField } from '../src/codec/table-naming.ts';
 import { assert } from '../src/lib/errors.ts';
-import type { Series, SeriesTable } from '../src/telemetry.ts';
+import type { Series, SeriesTable } from '../src/domain/telemetry.ts';
 import type { LoadShape } from './load-task.ts';
 
 /** Fleet time between two readings of a series. */

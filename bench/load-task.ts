@@ -2,7 +2,7 @@
  * What a benchmark and its load generator say to each other: the task as a JSON file, a line when
  * every connection stands, a line on standard input to begin, a report, another line to end.
  */
-import type { QuicAddress, QuicCredentials } from '../src/lib/quic/quic-endpoint.ts';
+import type { QuicAddress, QuicCredentials } from '../src/transport/quic-endpoint.ts';
 
 /** What one node sends in one batch. */
 export interface LoadShape {

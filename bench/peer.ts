@@ -10,7 +10,7 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort } from '../harness/free-port.ts';
+import { freePort } from '../trials/harness/free-port.ts';
 import type { Benchmark } from './benchmark.ts';
 import { Child } from './child.ts';
 import { atLeast, type Measurement } from './figures.ts';

@@ -2,7 +2,7 @@
  * `recovery`: the daemon is killed with a gigabyte in the journal that no writer has written. How
  * long until it listens again, and until everything is where it belongs?
  */
-import { WarehouseQuery } from '../harness/warehouse-query.ts';
+import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
 import type { Benchmark } from './benchmark.ts';
 import { atMost, type Measurement } from './figures.ts';
 import { measureKnownSeries } from './known-series.ts';

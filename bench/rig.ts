@@ -5,10 +5,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { DaemonProcess, type Exit } from '../harness/daemon-process.ts';
-import { Deployment, type Settings } from '../harness/deployment.ts';
-import type { MetricsPage } from '../harness/metrics-page.ts';
-import type { QuicCredentials } from '../src/lib/quic/quic-endpoint.ts';
+import { DaemonProcess, type Exit } from '../trials/harness/daemon-process.ts';
+import { Deployment, type Settings } from '../trials/harness/deployment.ts';
+import type { MetricsPage } from '../trials/harness/metrics-page.ts';
+import type { QuicCredentials } from '../src/transport/quic-endpoint.ts';
 import { Child } from './child.ts';
 import {
   FLEET_SHAPE,

@@ -3,13 +3,13 @@
  * DCGM export leaves in the journal, kept in memory.
  */
 
-import type { Reading } from '../src/agent/reading.ts';
+import type { Reading } from '../src/client/reading.ts';
 import { openCsvSource } from '../src/agent/sources/csv-source.ts';
 import { simulateColumns } from '../src/agent/sources/simulate-columns.ts';
 import { encodeSeriesTable } from '../src/codec/series-table.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import type { Series, SeriesTable } from '../src/telemetry.ts';
-import type { WriterRecord } from '../src/writers/writer.ts';
+import type { Series, SeriesTable } from '../src/domain/telemetry.ts';
+import type { WriterRecord } from '../src/collector/writers/writer.ts';
 import { loadNodeId } from './load-task.ts';
 
 export interface RecordSet {

@@ -5,7 +5,7 @@
 import { systemClock } from '../src/lib/clock.ts';
 import { OperatingError } from '../src/lib/errors.ts';
 import { nodeFileSystem } from '../src/lib/filesystem.ts';
-import type { Writer, WriterDeps } from '../src/writers/writer.ts';
+import type { Writer, WriterDeps } from '../src/collector/writers/writer.ts';
 import type { RecordSet } from './sample-records.ts';
 
 /** As many as the writer loop takes in one slice. */

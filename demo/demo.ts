@@ -8,10 +8,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { DaemonProcess } from '../harness/daemon-process.ts';
-import { Deployment } from '../harness/deployment.ts';
-import { SimulatedFleet } from '../harness/simulated-fleet.ts';
-import { WarehouseQuery } from '../harness/warehouse-query.ts';
+import { DaemonProcess } from '../trials/harness/daemon-process.ts';
+import { Deployment } from '../trials/harness/deployment.ts';
+import { SimulatedFleet } from '../trials/harness/simulated-fleet.ts';
+import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
 import { sleep, systemClock } from '../src/lib/clock.ts';
 import { formatTable } from './format-table.ts';
 import { OPERATOR_QUESTIONS } from './operator-questions.ts';

@@ -2,8 +2,8 @@
  * What goes on while the fleet sends: one line that is rewritten on a terminal, a line a second
  * elsewhere.
  */
-import type { MetricsPage } from '../harness/metrics-page.ts';
-import type { SimulatedFleet } from '../harness/simulated-fleet.ts';
+import type { MetricsPage } from '../trials/harness/metrics-page.ts';
+import type { SimulatedFleet } from '../trials/harness/simulated-fleet.ts';
 
 export class ProgressLine {
   readonly #print: (text: string) => void;

@@ -8,7 +8,7 @@ import os from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { LevelWithSilent } from 'pino';
 import { packageFile } from '../lib/package-root.ts';
-import type { QuicAddress } from '../lib/quic/quic-endpoint.ts';
+import type { QuicAddress } from '../transport/quic-endpoint.ts';
 import { SOURCE_KINDS, type SourceKind, type SourceOptions } from './sources/open-source.ts';
 
 /** Where to send, and as whom. */

@@ -9,11 +9,11 @@ import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Clock, sleep } from '../lib/clock.ts';
 import { agentReadings } from './agent-stats.ts';
-import { BatchBuilder, type BatchLimits } from './batch-builder.ts';
-import type { SendResult, TelemetryClient } from './client.ts';
-import type { Reading, Source } from './reading.ts';
+import { BatchBuilder, type BatchLimits } from '../client/batch-builder.ts';
+import type { SendResult, TelemetryClient } from '../client/client.ts';
+import type { Reading, Source } from '../client/reading.ts';
 import { SourceRunner } from './source-runner.ts';
-import { settledWithin } from './wait.ts';
+import { settledWithin } from '../client/wait.ts';
 
 export interface AgentLoopOptions {
   /** 0 = as fast as the collector acknowledges. */

@@ -2,8 +2,8 @@
  * What the agent says about itself, as readings among the others: "the exporter is dead" is the
  * signal that operators want, and a missing series is not a signal.
  */
-import type { ClientStats } from './client-stats.ts';
-import type { Reading } from './reading.ts';
+import type { ClientStats } from '../client/client-stats.ts';
+import type { Reading } from '../client/reading.ts';
 
 /** How one source fares. */
 export interface SourceHealth {

@@ -1,7 +1,7 @@
 /**
  * One collection of each source, as a table for a person.
  */
-import type { Reading, SkippedReading, Source } from './reading.ts';
+import type { Reading, SkippedReading, Source } from '../client/reading.ts';
 
 /** Collects once and returns the lines to print. Rejects where a source cannot be read. */
 export async function dryRun(sources: readonly Source[]): Promise<string> {

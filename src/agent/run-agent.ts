@@ -8,10 +8,10 @@ import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import type { AgentSettings, ServerSettings } from './agent-command.ts';
 import { AgentLoop } from './agent-loop.ts';
-import { TelemetryClient } from './client.ts';
-import { type ClientStats, summarize } from './client-stats.ts';
-import { readCredentials } from './credential-files.ts';
-import type { Source } from './reading.ts';
+import { TelemetryClient } from '../client/client.ts';
+import { type ClientStats, summarize } from '../client/client-stats.ts';
+import { readCredentials } from '../client/credential-files.ts';
+import type { Source } from '../client/reading.ts';
 import { openSource } from './sources/open-source.ts';
 
 const DRAIN_DEADLINE_MS = 10_000;

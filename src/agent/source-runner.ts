@@ -7,8 +7,8 @@ import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
 import type { SourceHealth } from './agent-stats.ts';
-import type { Reading, SkippedReading, Source, SourceReport } from './reading.ts';
-import { settledWithin } from './wait.ts';
+import type { Reading, SkippedReading, Source, SourceReport } from '../client/reading.ts';
+import { settledWithin } from '../client/wait.ts';
 
 const SKIP_LOG_INTERVAL_MS = 60_000;
 const MAX_BACKOFF_MS = 300_000;

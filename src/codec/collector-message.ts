@@ -11,7 +11,7 @@ import {
   type Rejection,
   type RejectReason,
   SAMPLE_REJECT_REASONS,
-} from '../telemetry.ts';
+} from '../domain/telemetry.ts';
 import { contractType } from './messages.ts';
 
 const messageType = contractType('CollectorMessage');

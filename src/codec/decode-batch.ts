@@ -12,7 +12,7 @@ import {
   type SampleColumns,
   SCHEMA_VERSION,
   type SeriesTable,
-} from '../telemetry.ts';
+} from '../domain/telemetry.ts';
 import { type FieldBytes, type ScannedFrame, scanFrame } from './frame-scan.ts';
 import { firstAtLeast, firstImpossibleTime, readPackedTimes, readPackedUint32 } from './packed.ts';
 import { RowReader } from './row-form.ts';

@@ -2,7 +2,7 @@
  * The agent's half of the codec: a batch to the bytes of a MetricBatch, in columnar form.
  */
 import { assert } from '../lib/errors.ts';
-import { type SampleColumns, SCHEMA_VERSION, type SeriesTable } from '../telemetry.ts';
+import { type SampleColumns, SCHEMA_VERSION, type SeriesTable } from '../domain/telemetry.ts';
 import { BATCH_TAGS } from './messages.ts';
 import {
   packedTimesBytes,

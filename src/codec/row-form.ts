@@ -8,7 +8,7 @@
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
-import type { BatchRejectReason, SampleColumns, Series, SeriesTable } from '../telemetry.ts';
+import type { BatchRejectReason, SampleColumns, Series, SeriesTable } from '../domain/telemetry.ts';
 import type { ScannedFrame } from './frame-scan.ts';
 import { signedNumber } from './long.ts';
 import { BATCH_TAGS, MAP_ENTRY_TAGS, METRIC_TAGS } from './messages.ts';

@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { OperatingError } from '../lib/errors.ts';
-import type { MetricKind, Series, SeriesTable } from '../telemetry.ts';
+import type { MetricKind, Series, SeriesTable } from '../domain/telemetry.ts';
 import { contractType } from './messages.ts';
 import { parseSeriesTable, type TableLimits } from './table-parser.ts';
 

@@ -6,7 +6,7 @@
  */
 import { Reader } from 'protobufjs';
 import { errorMessage } from '../lib/errors.ts';
-import type { MetricKind, Series } from '../telemetry.ts';
+import type { MetricKind, Series } from '../domain/telemetry.ts';
 import { SERIES_TAGS, TABLE_TAGS } from './messages.ts';
 import { asBuffer, decodeText } from './text.ts';
 

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { AgentLoop, roundOffset, untilNextRound } from '../../src/agent/agent-loop.ts';
-import type { Source } from '../../src/agent/reading.ts';
+import type { Source } from '../../src/client/reading.ts';
 import { BatchDecoder } from '../../src/codec/decode-batch.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { describeSeries } from '../../src/telemetry.ts';
+import { describeSeries } from '../../src/domain/telemetry.ts';
 import { AgentBench } from '../helpers/agent-bench.ts';
 import { reportOf, ScriptedSource } from '../helpers/scripted-source.ts';
 import type { StubCollector } from '../helpers/stub-collector.ts';

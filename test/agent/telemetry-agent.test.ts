@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { packageFile } from '../../src/lib/package-root.ts';
-import type { QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
+import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { AgentBench } from '../helpers/agent-bench.ts';
 import { eventually } from '../helpers/eventually.ts';
 import type { StubCollector } from '../helpers/stub-collector.ts';

@@ -4,7 +4,7 @@ import { BatchDecoder } from '../../src/codec/decode-batch.ts';
 import { encodeBatch } from '../../src/codec/encode-batch.ts';
 import { contractType } from '../../src/codec/messages.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { Series } from '../../src/telemetry.ts';
+import type { Series } from '../../src/domain/telemetry.ts';
 
 const LIMITS = {
   maxSeries: 10_000,

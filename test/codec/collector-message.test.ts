@@ -4,7 +4,7 @@ import {
   encodeAck,
   encodeHello,
 } from '../../src/codec/collector-message.ts';
-import type { AckStatus, BatchAck, Hello } from '../../src/telemetry.ts';
+import type { AckStatus, BatchAck, Hello } from '../../src/domain/telemetry.ts';
 import { protoType } from '../helpers/wire-batch.ts';
 
 const HELLO: Hello = {

@@ -6,7 +6,7 @@ import {
 } from '../../src/codec/decode-batch.ts';
 import { encodeBatch } from '../../src/codec/encode-batch.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { Batch, SampleColumns } from '../../src/telemetry.ts';
+import type { Batch, SampleColumns } from '../../src/domain/telemetry.ts';
 import {
   bytesField,
   protoType,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BatchDecoder, type DecodeResult } from '../../src/codec/decode-batch.ts';
-import type { Batch } from '../../src/telemetry.ts';
+import type { Batch } from '../../src/domain/telemetry.ts';
 import { bytesField, TEST_LIMITS, type WireRow, wireBatch } from '../helpers/wire-batch.ts';
 
 const NOW = 1_753_000_000_000;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { decodeSeriesTable, encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { Series } from '../../src/telemetry.ts';
+import type { Series } from '../../src/domain/telemetry.ts';
 import { protoType } from '../helpers/wire-batch.ts';
 
 const SERIES: readonly Series[] = [

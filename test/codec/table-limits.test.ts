@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BatchDecoder } from '../../src/codec/decode-batch.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { Series } from '../../src/telemetry.ts';
+import type { Series } from '../../src/domain/telemetry.ts';
 import { bytesField, TEST_LIMITS, wireBatch } from '../helpers/wire-batch.ts';
 
 const gauge = (name: string, labels: Series['labels'] = []): Series => {

@@ -4,7 +4,7 @@ import { encodeBatch } from '../../src/codec/encode-batch.ts';
 import { encodeFrame, FrameSplitter } from '../../src/codec/framing.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { TableNaming } from '../../src/codec/table-naming.ts';
-import type { SeriesTable } from '../../src/telemetry.ts';
+import type { SeriesTable } from '../../src/domain/telemetry.ts';
 import { bytesField, TEST_LIMITS, wireBatch } from '../helpers/wire-batch.ts';
 
 const POWER = tableOf('power');

@@ -1,9 +1,9 @@
 /**
  * Clients and stub collectors of one test, with certificates that fit, all closed at its end.
  */
-import { type ClientDeps, type ClientOptions, TelemetryClient } from '../../src/agent/client.ts';
+import { type ClientDeps, type ClientOptions, TelemetryClient } from '../../src/client/client.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import type { QuicAddress, QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
+import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 import { StubCollector, type StubOptions } from './stub-collector.ts';
 import { createTestAuthorities, SERVER_NAME, type TestAuthorities } from './test-credentials.ts';

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { buildQuicheConfig, clientDefault } from '@matrixai/quic/config.js';
 import quiche from '@matrixai/quic/native/quiche.js';
 import type { Connection } from '@matrixai/quic/native/types.js';
-import type { QuicAddress, QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
+import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { TEST_TRANSPORT } from './quic-pair.ts';
 import { SERVER_NAME } from './test-credentials.ts';
 

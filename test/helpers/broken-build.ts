@@ -5,11 +5,11 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { packageFile } from '../../src/lib/package-root.ts';
-import type { Build } from '../../torture/daemon-supervisor.ts';
+import type { Build } from '../../trials/torture/daemon-supervisor.ts';
 import { tempDir } from './temp-dir.ts';
 
 export interface Edit {
-  /** Under dist/, e.g. `src/journal/journal.js`. */
+  /** Under dist/, e.g. `src/journal/lmdb/journal.js`. */
   readonly file: string;
   /** Must stand there exactly once; white space counts as one blank. */
   readonly from: string;
@@ -19,7 +19,7 @@ export interface Edit {
 /** Throws where a line to change is not there: the daemon has changed, and so must the test. */
 export function brokenBuild(edits: readonly Edit[]): Build {
   const dir = tempDir();
-  for (const name of ['package.json', 'proto', 'dist/src', 'dist/torture']) {
+  for (const name of ['package.json', 'proto', 'dist/src', 'dist/trials']) {
     fs.cpSync(packageFile(name), path.join(dir, name), { recursive: true });
   }
   fs.symlinkSync(packageFile('node_modules'), path.join(dir, 'node_modules'));
@@ -30,8 +30,8 @@ export function brokenBuild(edits: readonly Edit[]): Build {
     fs.writeFileSync(filePath, parts.join(to));
   }
   return {
-    program: path.join(dir, 'dist/src/main.js'),
-    preload: path.join(dir, 'dist/torture/preload/fault-points.js'),
+    program: path.join(dir, 'dist/src/collector/main.js'),
+    preload: path.join(dir, 'dist/trials/torture/preload/fault-points.js'),
   };
 }
 

@@ -3,7 +3,7 @@
  * value shows: node, series and time identify a sample, and the value is unique within its node.
  */
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { SampleColumns, SeriesTable } from '../../src/telemetry.ts';
+import type { SampleColumns, SeriesTable } from '../../src/domain/telemetry.ts';
 
 export interface CountedSamples {
   readonly table: SeriesTable;

@@ -6,8 +6,8 @@
  */
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { Journal } from '../../dist/src/journal/journal.js';
-import { createJournalMetrics } from '../../dist/src/journal/journal-metrics.js';
+import { Journal } from '../../dist/src/journal/lmdb/journal.js';
+import { createJournalMetrics } from '../../dist/src/journal/lmdb/journal-metrics.js';
 import { systemClock } from '../../dist/src/lib/clock.js';
 
 const IN_FLIGHT = 24;

@@ -5,11 +5,11 @@
 import { createHash } from 'node:crypto';
 import { Registry } from 'prom-client';
 import { expect, onTestFinished } from 'vitest';
-import { Journal, type JournalOptions } from '../../src/journal/journal.ts';
-import { createJournalMetrics } from '../../src/journal/journal-metrics.ts';
-import type { JournalEntry } from '../../src/journal/record.ts';
+import { Journal, type JournalOptions } from '../../src/journal/lmdb/journal.ts';
+import { createJournalMetrics } from '../../src/journal/lmdb/journal-metrics.ts';
+import type { JournalEntry } from '../../src/journal/lmdb/record.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import type { SeriesTable } from '../../src/telemetry.ts';
+import type { SeriesTable } from '../../src/domain/telemetry.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 
 export const WRITERS = ['influxdb', 'parquet'] as const;

@@ -3,7 +3,7 @@
  * after each slice. Told to stop, it closes. Runs from dist/.
  */
 import { parentPort, workerData } from 'node:worker_threads';
-import { JournalReader } from '../../dist/src/journal/journal-reader.js';
+import { JournalReader } from '../../dist/src/journal/lmdb/journal-reader.js';
 
 const reader = JournalReader.open(workerData.dir);
 let stopping = false;

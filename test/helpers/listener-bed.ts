@@ -10,10 +10,10 @@ import { decodeCollectorMessage } from '../../src/codec/collector-message.ts';
 import { encodeFrame, FrameSplitter } from '../../src/codec/framing.ts';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import { type Clock, systemClock } from '../../src/lib/clock.ts';
-import type { QuicAddress, QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
-import { type Door, Listener } from '../../src/listener/listener.ts';
-import { createListenerMetrics } from '../../src/listener/listener-metrics.ts';
-import type { BatchAck, Hello, PeerIdentity } from '../../src/telemetry.ts';
+import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
+import { type Door, Listener } from '../../src/collector/listener/listener.ts';
+import { createListenerMetrics } from '../../src/collector/listener/listener-metrics.ts';
+import type { BatchAck, Hello, PeerIdentity } from '../../src/domain/telemetry.ts';
 import { QuicTestBed, type TestClient, type TestClientOptions } from './quic-pair.ts';
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
 

@@ -11,8 +11,8 @@ import type {
   QuicEndpoint,
   QuicRefusal,
   QuicTransportOptions,
-} from '../../src/lib/quic/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/lib/quic/quiche-endpoint.ts';
+} from '../../src/transport/quic-endpoint.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { QuicRecorder } from './quic-recorder.ts';
 import { SERVER_NAME } from './test-credentials.ts';
 

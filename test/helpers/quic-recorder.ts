@@ -5,7 +5,7 @@ import type {
   QuicCloseReason,
   QuicConnection,
   QuicHandlers,
-} from '../../src/lib/quic/quic-endpoint.ts';
+} from '../../src/transport/quic-endpoint.ts';
 
 export interface RecordedStream {
   readonly chunks: Buffer[];

@@ -10,9 +10,9 @@ import type {
   QuicCloseReason,
   QuicConnection,
   QuicCredentials,
-} from '../../src/lib/quic/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/lib/quic/quiche-endpoint.ts';
-import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/telemetry.ts';
+} from '../../src/transport/quic-endpoint.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
 
 export interface RawConnection {
   readonly connection: QuicConnection;

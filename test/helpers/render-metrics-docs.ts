@@ -5,7 +5,7 @@ import { Registry } from 'prom-client';
 import { packageFile } from '../../src/lib/package-root.ts';
 import { createRegistry } from '../../src/observability/registry.ts';
 
-/** The metrics of one file, named after it: `src/journal/journal-metrics.ts`. */
+/** The metrics of one file, named after it: `src/journal/lmdb/journal-metrics.ts`. */
 export interface MetricGroup {
   readonly source: string;
   readonly metrics: readonly MetricEntry[];
@@ -84,9 +84,12 @@ export function renderMetricsPage(groups: readonly MetricGroup[]): string {
   return [INTRODUCTION, ...sections].join('\n');
 }
 
-/** `src/journal/ledger-metrics.ts` → "journal: ledger". */
+/** `src/journal/lmdb/ledger-metrics.ts` → "journal: ledger". */
 function titleOf(source: string): string {
-  const [, ...parts] = source.replace(/(-metrics)?\.ts$/, '').split('/');
+  const [, ...parts] = source
+    .replace(/(-metrics)?\.ts$/, '')
+    .replace(/^src\/collector\//, 'src/')
+    .split('/');
   if (source.endsWith('registry.ts')) return 'process';
   return [...new Set(parts)].join(': ');
 }

@@ -18,7 +18,7 @@ export interface CliOptions {
 
 /** Runs `telemetry-collector` of dist/ with `words` and waits for its end. */
 export function runCli(words: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const child = spawn(process.execPath, [packageFile('dist/src/main.js'), ...words], {
+  const child = spawn(process.execPath, [packageFile('dist/src/collector/main.js'), ...words], {
     cwd: options.cwd,
     env: { PATH: process.env.PATH, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -2,7 +2,7 @@
  * Small batches for tests that care about delivery and not about content.
  */
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { SampleColumns, SeriesTable } from '../../src/telemetry.ts';
+import type { SampleColumns, SeriesTable } from '../../src/domain/telemetry.ts';
 
 /** A table of gauges `metric_0`, `metric_1` … */
 export function gaugeTable(seriesCount: number): SeriesTable {

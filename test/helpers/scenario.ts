@@ -6,12 +6,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { pino } from 'pino';
-import { DaemonProcess } from '../../harness/daemon-process.ts';
-import { Deployment, type Settings } from '../../harness/deployment.ts';
-import { WarehouseQuery } from '../../harness/warehouse-query.ts';
-import { TelemetryClient } from '../../src/agent/client.ts';
+import { DaemonProcess } from '../../trials/harness/daemon-process.ts';
+import { Deployment, type Settings } from '../../trials/harness/deployment.ts';
+import { WarehouseQuery } from '../../trials/harness/warehouse-query.ts';
+import { TelemetryClient } from '../../src/client/client.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import type { QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
+import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 
 export class Scenario {
   readonly deployment: Deployment;

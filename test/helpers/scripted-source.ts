@@ -1,7 +1,7 @@
 /**
  * A source that does what a test tells it.
  */
-import type { Reading, Source, SourceReport } from '../../src/agent/reading.ts';
+import type { Reading, Source, SourceReport } from '../../src/client/reading.ts';
 
 export class ScriptedSource implements Source {
   readonly name: string;

@@ -1,7 +1,7 @@
 /**
  * A writer that keeps what it is given and does what a test says.
  */
-import type { Writer, WriterProgress, WriterRecord } from '../../src/writers/writer.ts';
+import type { Writer, WriterProgress, WriterRecord } from '../../src/collector/writers/writer.ts';
 
 export class ScriptedWriter implements Writer {
   /** Seqs of each call that succeeded. */

@@ -4,7 +4,7 @@
  */
 
 import { pino } from 'pino';
-import { TelemetryClient } from '../../dist/src/agent/client.js';
+import { TelemetryClient } from '../../dist/src/client/client.js';
 import { encodeSeriesTable } from '../../dist/src/codec/series-table.js';
 import { systemClock } from '../../dist/src/lib/clock.js';
 

@@ -13,9 +13,9 @@ import type {
   QuicCredentials,
   QuicEndpoint,
   QuicHandlers,
-} from '../../src/lib/quic/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/lib/quic/quiche-endpoint.ts';
-import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/telemetry.ts';
+} from '../../src/transport/quic-endpoint.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
 
 /** What the stub does about a batch. */
 export type Answer =

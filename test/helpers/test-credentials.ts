@@ -2,13 +2,13 @@
  * Certificates for tests: one authority for agents, one for collectors, and what the two sides show
  * each other.
  */
-import type { KeyPairPem } from '../../src/cli/development-certificates.ts';
+import type { KeyPairPem } from '../../src/collector/cli/development-certificates.ts';
 import {
   type CertificateRequest,
   createAuthority,
   issueCertificate,
-} from '../../src/cli/development-certificates.ts';
-import type { QuicCredentials } from '../../src/lib/quic/quic-endpoint.ts';
+} from '../../src/collector/cli/development-certificates.ts';
+import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 
 export interface TestAuthorities {
   readonly agents: KeyPairPem;

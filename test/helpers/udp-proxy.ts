@@ -5,7 +5,7 @@
  */
 import dgram from 'node:dgram';
 import { once } from 'node:events';
-import type { QuicAddress } from '../../src/lib/quic/quic-endpoint.ts';
+import type { QuicAddress } from '../../src/transport/quic-endpoint.ts';
 import { type SeededRandom, seededRandom } from './seeded-random.ts';
 
 export interface UdpProxyOptions {

@@ -8,7 +8,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { freePort } from '../../harness/free-port.ts';
+import { freePort } from '../../trials/harness/free-port.ts';
 import { debianTool } from './debian-tool.ts';
 
 export interface ExportedSeries {

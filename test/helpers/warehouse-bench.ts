@@ -6,12 +6,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type FileSystem, nodeFileSystem } from '../../src/lib/filesystem.ts';
-import type { SeriesTable } from '../../src/telemetry.ts';
+import type { SeriesTable } from '../../src/domain/telemetry.ts';
 import {
   openParquetWriter,
   type ParquetWriterSettings,
-} from '../../src/writers/parquet/parquet-writer.ts';
-import type { Writer, WriterRecord } from '../../src/writers/writer.ts';
+} from '../../src/collector/writers/parquet/parquet-writer.ts';
+import type { Writer, WriterRecord } from '../../src/collector/writers/writer.ts';
 import { FakeClock } from './fake-clock.ts';
 
 export const BENCH_START_MS = Date.parse('2025-07-18T20:42:34Z');

@@ -7,8 +7,8 @@ import fs from 'node:fs';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import type { Series, SeriesTable } from '../../src/telemetry.ts';
-import type { WriterRecord } from '../../src/writers/writer.ts';
+import type { Series, SeriesTable } from '../../src/domain/telemetry.ts';
+import type { WriterRecord } from '../../src/collector/writers/writer.ts';
 
 /** One row as a reader sees it; times in microseconds. */
 export type WarehouseRow = Readonly<Record<(typeof ROW_COLUMNS)[number], unknown>>;

@@ -3,7 +3,7 @@
  */
 import { systemClock } from '../../src/lib/clock.ts';
 import { nodeFileSystem } from '../../src/lib/filesystem.ts';
-import type { DeadLetter, WriterDeps } from '../../src/writers/writer.ts';
+import type { DeadLetter, WriterDeps } from '../../src/collector/writers/writer.ts';
 import type { RecordBook } from './writer-records.ts';
 
 export interface RecordedWriterDeps extends WriterDeps {

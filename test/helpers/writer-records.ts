@@ -2,8 +2,8 @@
  * Journal records and series tables for tests of the writers.
  */
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
-import type { Series, SeriesTable } from '../../src/telemetry.ts';
-import type { FeedRecord } from '../../src/writers/record-feed.ts';
+import type { Series, SeriesTable } from '../../src/domain/telemetry.ts';
+import type { FeedRecord } from '../../src/collector/writers/record-feed.ts';
 
 /** A gauge `name` with `labels`. */
 export function gauge(name: string, labels: Record<string, string> = {}): Series {

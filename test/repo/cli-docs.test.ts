@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { CHECK_KINDS } from '../../src/cli/checks/check.ts';
-import { EXIT_CODES, exitCode } from '../../src/cli/exit-codes.ts';
-import { createProgram } from '../../src/cli/program.ts';
+import { CHECK_KINDS } from '../../src/collector/cli/checks/check.ts';
+import { EXIT_CODES, exitCode } from '../../src/collector/cli/exit-codes.ts';
+import { createProgram } from '../../src/collector/cli/program.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
 
 const page = fs.readFileSync(packageFile('docs/cli.md'), 'utf8');

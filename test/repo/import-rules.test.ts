@@ -55,27 +55,33 @@ describe('the rules of imports', () => {
   });
 
   it('know rooms and single files', () => {
-    expect(partOf('src/journal/journal.ts')).toBe('journal');
-    expect(partOf('src/writers/parquet/file.ts')).toBe('writers');
-    expect(partOf('src/daemon.ts')).toBe('daemon');
-    expect(partOf('src/ingest.ts')).toBe('daemon');
-    expect(partOf('src/telemetry.ts')).toBe('telemetry');
+    expect(partOf('src/journal/cursor.ts')).toBe('journal');
+    expect(partOf('src/journal/lmdb/journal.ts')).toBe('journal/lmdb');
+    expect(partOf('src/transport/quiche/quiche-endpoint.ts')).toBe('transport/quiche');
+    expect(partOf('src/collector/writers/parquet/file.ts')).toBe('collector/writers');
+    expect(partOf('src/collector/daemon.ts')).toBe('collector');
+    expect(partOf('src/domain/telemetry.ts')).toBe('domain');
+    expect(partOf('src/agent/sources/host-source.ts')).toBe('agent');
     expect(partOf('src/config/schema.ts')).toBe('schema');
     expect(partOf('src/config/load-config.ts')).toBe('config');
+    expect(partOf('trials/fuzz/main.ts')).toBe('trials');
   });
 
   it('notice imports against the stream', () => {
     const wrong = [
-      file('src/lib/clock.ts', '../telemetry.ts'),
-      file('src/codec/a.ts', '../admission/b.ts'),
-      file('src/journal/a.ts', '../codec/b.ts'),
-      file('src/listener/a.ts', '../journal/b.ts'),
-      file('src/writers/a.ts', '../journal/journal.ts'),
-      file('src/admission/a.ts', '../observability/registry.ts'),
-      file('src/agent/client.ts', '../observability/logger.ts'),
-      file('src/daemon.ts', './cli/program.ts'),
+      file('src/lib/clock.ts', '../domain/telemetry.ts'),
+      file('src/codec/a.ts', '../collector/admission/b.ts'),
       file('src/codec/a.ts', '../config/load-config.ts'),
-      file('src/cli/a.ts', '../../test/helpers/b.ts'),
+      file('src/journal/lmdb/a.ts', '../../codec/b.ts'),
+      file('src/collector/listener/a.ts', '../../journal/b.ts'),
+      file('src/collector/listener/a.ts', '../../transport/quiche/quiche-endpoint.ts'),
+      file('src/collector/writers/a.ts', '../../journal/lmdb/journal.ts'),
+      file('src/collector/admission/a.ts', '../../observability/registry.ts'),
+      file('src/collector/daemon.ts', '../agent/agent-loop.ts'),
+      file('src/collector/daemon.ts', '../../trials/harness/daemon-process.ts'),
+      file('src/client/client.ts', '../observability/logger.ts'),
+      file('src/agent/main.ts', '../collector/cli/program.ts'),
+      file('src/collector/cli/a.ts', '../../../test/helpers/b.ts'),
       file('src/attic/a.ts', '../lib/clock.ts'),
     ];
     for (const one of wrong) expect(wrongDirections(one), one.path).toHaveLength(1);
@@ -83,11 +89,17 @@ describe('the rules of imports', () => {
 
   it('allow imports with the stream and the named exceptions', () => {
     const right = [
-      file('src/listener/a.ts', './b.ts', '../codec/c.ts', '../lib/d.ts', 'package', 'node:fs'),
-      file('src/writers/parquet/a.ts', '../../journal/journal-reader.ts', '../writer.ts'),
-      file('src/writers/a.ts', '../codec/series-table.ts'),
-      file('src/agent/main.ts', '../observability/logger.ts'),
-      file('src/daemon.ts', './listener/listener.ts', './config/paths.ts'),
+      file(
+        'src/collector/listener/a.ts',
+        './b.ts',
+        '../../codec/c.ts',
+        '../../lib/d.ts',
+        'node:fs',
+      ),
+      file('src/collector/writers/writer-worker.ts', '../../journal/lmdb/journal-reader.ts'),
+      file('src/collector/writers/parquet/a.ts', '../../../warehouse/columns.ts', '../writer.ts'),
+      file('src/agent/main.ts', '../observability/logger.ts', '../client/client.ts'),
+      file('src/collector/daemon.ts', './listener/listener.ts', '../config/paths.ts'),
     ];
     expect(right.flatMap(wrongDirections)).toEqual([]);
   });

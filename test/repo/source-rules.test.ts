@@ -58,7 +58,7 @@ describe('the rules of the source', () => {
   const good: [why: string, text: string, path?: string][] = [
     ['a clock in its place', 'Date.now()', 'src/lib/clock.ts'],
     ['the environment in its place', 'process.env', 'src/config/environment.ts'],
-    ['a signal handler in its place', "process.on('SIGTERM', f)", 'src/main.ts'],
+    ['a signal handler in its place', "process.on('SIGTERM', f)", 'src/collector/main.ts'],
     ['a comment', '/** Date.now() and any: console.log. */'],
     ['a string', "const a = 'new Date(), console.log()';"],
     ['a date of a time', 'new Date(nowMs)'],

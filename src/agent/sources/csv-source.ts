@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
-import type { Reading, Source, SourceReport } from '../reading.ts';
+import type { Reading, Source, SourceReport } from '../../client/reading.ts';
 import { type CsvRow, CsvRowReader } from './csv-row-reader.ts';
 import { type DcgmCsvLayout, planDcgmCsv, readDcgmCsvRow } from './dcgm-csv.ts';
 import { ReplayClock } from './replay-clock.ts';

@@ -2,7 +2,7 @@
  * One row of a DCGM export → readings. Pure. The long form has one metric a row (`metric_name`,
  * `value`), the wide form one metric a column (`gpu_utilization`, `memory_used_mb`, …).
  */
-import type { Reading } from '../reading.ts';
+import type { Reading } from '../../client/reading.ts';
 import { isBlankText, parseMetricValue } from './blank-values.ts';
 import { parseLabelList } from './label-list.ts';
 import { describeMetric, isDcgmMetric, speaksRenamedVocabulary } from './metric-units.ts';

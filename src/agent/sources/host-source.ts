@@ -6,7 +6,7 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { Reading, Source, SourceReport } from '../reading.ts';
+import type { Reading, Source, SourceReport } from '../../client/reading.ts';
 import {
   type HostValue,
   type Mount,

@@ -6,7 +6,7 @@
  * and the unit of such a name is left '' here: the sender has to say it. A wrong unit is worse than
  * none.
  */
-import type { MetricKind } from '../../telemetry.ts';
+import type { MetricKind } from '../../domain/telemetry.ts';
 
 export interface MetricMeaning {
   readonly kind: MetricKind;

@@ -3,8 +3,8 @@
  * at all: cells are joined by a comma and a blank, so a row with a comma in a name cannot be told
  * from a row with one cell more, and is refused.
  */
-import type { MetricKind } from '../../telemetry.ts';
-import type { Reading } from '../reading.ts';
+import type { MetricKind } from '../../domain/telemetry.ts';
+import type { Reading } from '../../client/reading.ts';
 import { isBlankText, parseMetricValue } from './blank-values.ts';
 import { currentFieldName } from './nvidia-smi-fields.ts';
 import type { SkipTally } from './skip-tally.ts';

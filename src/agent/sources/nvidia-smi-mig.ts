@@ -3,7 +3,7 @@
  * nothing of MIG devices: in MIG mode a GPU's utilization is [N/A] there, and these lines are all
  * that says how it is divided.
  */
-import type { Reading } from '../reading.ts';
+import type { Reading } from '../../client/reading.ts';
 import { canonicalLabels } from './source-labels.ts';
 
 const GPU = /^GPU (\d+): (.+) \(UUID: ([^)\s]+)\)\s*$/;

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { Reading, Source, SourceReport } from '../reading.ts';
+import type { Reading, Source, SourceReport } from '../../client/reading.ts';
 import { type NvidiaSmiTable, nvidiaSmiReadings, parseNvidiaSmiCsv } from './nvidia-smi-csv.ts';
 import {
   chooseFields,

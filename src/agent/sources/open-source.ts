@@ -4,7 +4,7 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
-import type { Source } from '../reading.ts';
+import type { Source } from '../../client/reading.ts';
 import { type CsvSourceOptions, openCsvSource } from './csv-source.ts';
 import { type HostSourceOptions, openHostSource } from './host-source.ts';
 import { type NvidiaSmiSourceOptions, openNvidiaSmiSource } from './nvidia-smi-source.ts';

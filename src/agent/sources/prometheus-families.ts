@@ -1,7 +1,7 @@
 /**
  * What the comments of one Prometheus page (`# TYPE`, `# UNIT`, `# HELP`) say of its metrics.
  */
-import type { MetricKind } from '../../telemetry.ts';
+import type { MetricKind } from '../../domain/telemetry.ts';
 
 interface Family {
   type?: string;

@@ -2,7 +2,7 @@
  * Samples of a Prometheus page → readings: identities renamed, blanks dropped, times and units
  * filled in. Pure.
  */
-import type { Reading } from '../reading.ts';
+import type { Reading } from '../../client/reading.ts';
 import { parseMetricValue } from './blank-values.ts';
 import { describeMetric, isDcgmMetric, speaksRenamedVocabulary } from './metric-units.ts';
 import type { PrometheusPage, PrometheusSample } from './prometheus-text.ts';

@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { Source, SourceReport } from '../reading.ts';
+import type { Source, SourceReport } from '../../client/reading.ts';
 import { prometheusReadings } from './prometheus-readings.ts';
 import { parsePrometheusText } from './prometheus-text.ts';
 

@@ -2,7 +2,7 @@
  * Prometheus' text format 0.0.4, and the part of OpenMetrics that exporters use, as samples. Pure.
  * One bad line costs that line: an exporter with one odd label must not cost a node its telemetry.
  */
-import type { MetricKind } from '../../telemetry.ts';
+import type { MetricKind } from '../../domain/telemetry.ts';
 import { parseMetricValue } from './blank-values.ts';
 import { parseLabelList } from './label-list.ts';
 import { MetricFamilies } from './prometheus-families.ts';

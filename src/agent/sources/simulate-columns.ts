@@ -5,7 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { OperatingError } from '../../lib/errors.ts';
-import type { Labels, Series } from '../../telemetry.ts';
+import type { Labels, Series } from '../../domain/telemetry.ts';
 import { describeMetric } from './metric-units.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { SimulatedGpu } from './simulated-gpu.ts';

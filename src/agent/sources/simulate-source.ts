@@ -2,8 +2,8 @@
  * The simulated node as a source: what `simulateColumns` computes, as readings stamped now.
  */
 import type { Clock } from '../../lib/clock.ts';
-import type { Labels } from '../../telemetry.ts';
-import type { Reading, Source, SourceReport } from '../reading.ts';
+import type { Labels } from '../../domain/telemetry.ts';
+import type { Reading, Source, SourceReport } from '../../client/reading.ts';
 import { type SimulateOptions, simulateColumns } from './simulate-columns.ts';
 
 /** Starts a simulated node. Throws SOURCE_OPTIONS. */

@@ -1,7 +1,7 @@
 /**
  * What a collection passed over, counted. Bounded: whatever a source meets, its report stays small.
  */
-import type { SkippedReading } from '../reading.ts';
+import type { SkippedReading } from '../../client/reading.ts';
 
 const MAX_ENTRIES = 100;
 

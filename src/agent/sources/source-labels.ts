@@ -1,8 +1,8 @@
 /**
- * Labels as the sources hand them out: identities under the names of src/gpu-identity.ts, no empty
+ * Labels as the sources hand them out: identities by the names of domain/gpu-identity.ts, no empty
  * values, nothing internal to Prometheus.
  */
-import { canonicalGpuUuid, canonicalLabelKey } from '../../gpu-identity.ts';
+import { canonicalGpuUuid, canonicalLabelKey } from '../../domain/gpu-identity.ts';
 import { isBlankText } from './blank-values.ts';
 
 export type LabelPair = readonly [key: string, value: string];

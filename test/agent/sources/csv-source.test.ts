@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Reading, Source } from '../../../src/agent/reading.ts';
+import type { Reading, Source } from '../../../src/client/reading.ts';
 import { type CsvSourceOptions, openCsvSource } from '../../../src/agent/sources/csv-source.ts';
 import { OperatingError } from '../../../src/lib/errors.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Reading } from '../../../src/agent/reading.ts';
+import type { Reading } from '../../../src/client/reading.ts';
 import { planDcgmCsv, readDcgmCsvRow } from '../../../src/agent/sources/dcgm-csv.ts';
 
 const HEADER =

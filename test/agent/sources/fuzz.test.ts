@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Reading } from '../../../src/agent/reading.ts';
+import type { Reading } from '../../../src/client/reading.ts';
 import { openCsvSource } from '../../../src/agent/sources/csv-source.ts';
 import { planDcgmCsv, readDcgmCsvRow } from '../../../src/agent/sources/dcgm-csv.ts';
 import { parseLabelList } from '../../../src/agent/sources/label-list.ts';

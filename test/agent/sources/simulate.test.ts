@@ -7,7 +7,7 @@ import {
 } from '../../../src/agent/sources/simulate-columns.ts';
 import { openSimulateSource } from '../../../src/agent/sources/simulate-source.ts';
 import { MAX_SIMULATED_METRICS } from '../../../src/agent/sources/simulated-metrics.ts';
-import type { Series } from '../../../src/telemetry.ts';
+import type { Series } from '../../../src/domain/telemetry.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 
 const START = Date.UTC(2026, 0, 1);

@@ -12,7 +12,7 @@ const TEXT = /\.(ts|md|json|ya?ml|proto|service|conf|sh|mjs|js|txt)$|^(Dockerfil
 /**
  * Where programs are: the collector itself and those that show, measure or test it from outside.
  */
-export const PROGRAM_FOLDERS = ['src', 'demo', 'bench', 'harness', 'torture', 'fuzz', 'flood'];
+export const PROGRAM_FOLDERS = ['src', 'demo', 'bench', 'trials'];
 
 /** All TypeScript files under the given folders. */
 export function sourceFiles(...folders: readonly string[]): SourceFile[] {

@@ -1,0 +1,456 @@
+/**
+ * The reference client of the wire contract. It numbers batches, keeps each until the collector's
+ * final verdict, resends what a lost connection left open, and waits when told to. A batch is
+ * encoded once; every resend is the same bytes under the same number, so the collector can tell.
+ *
+ *     send ─► spool ─► ledger ─► connection ─► collector
+ *               ▲         ▲           │
+ *               └─────────┴── acks ◄──┘
+ */
+import type { RecordableHistogram } from 'node:perf_hooks';
+import type { Logger } from 'pino';
+import { encodeBatch } from '../codec/encode-batch.ts';
+import { encodeFrame, FRAME_HEADER_BYTES } from '../codec/framing.ts';
+import type { BackoffOptions } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorMessage, OperatingError } from '../lib/errors.ts';
+import type { QuicAddress, QuicCredentials, QuicEndpoint } from '../transport/quic-endpoint.ts';
+import type { BatchAck, Hello, SampleColumns, SeriesTable } from '../domain/telemetry.ts';
+import { AckLedger, type PendingBatch } from './ack-ledger.ts';
+import { ClientEndpoints } from './client-endpoints.ts';
+import {
+  type BatchFate,
+  type ClientStats,
+  createCounters,
+  createLatencyHistogram,
+} from './client-stats.ts';
+import { ConnectionLoop, MAX_FRAME_BYTES } from './connection-loop.ts';
+import { DiskSpool } from './disk-spool.ts';
+import { type HostLookup, systemLookup } from './remote-address.ts';
+import { MemorySpool, type Spool } from './spool.ts';
+
+export interface ClientOptions {
+  /** `host` may be a DNS name; it is looked up at each try. */
+  readonly remote: QuicAddress;
+  /** A DNS name of the collector's certificate. */
+  readonly serverName: string;
+  readonly credentials: QuicCredentials;
+  /** '' = the first identity of the certificate. */
+  readonly nodeId: string;
+  /** Default: the time of opening. A spool directory that has an epoch keeps it. */
+  readonly epoch?: number;
+  /** Without `dir` batches wait in memory and end with the process. */
+  readonly spool: { readonly maxBytes: number; readonly dir?: string };
+  /** Default 64; must stay well under the collector's duplicate window of 1024. */
+  readonly maxInFlightBatches?: number;
+  /** Default 8 MiB. */
+  readonly maxInFlightBytes?: number;
+  /** Default 15 s. */
+  readonly idleTimeoutMs?: number;
+  /** Default 5 s. */
+  readonly keepaliveMs?: number;
+  /** Default 10 s: for the handshake, and again for the Hello. */
+  readonly handshakeTimeoutMs?: number;
+  /** Default 10 s: how long the collector may owe acks without sending one. */
+  readonly ackTimeoutMs?: number;
+  /** Default 250 ms to 30 s. */
+  readonly backoff?: BackoffOptions;
+}
+
+export interface ClientDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /**
+   * A socket shared with other clients, which its owner closes after them. Its transport is
+   * agentTransport().
+   */
+  readonly endpoint?: QuicEndpoint;
+  readonly lookupHost?: HostLookup;
+  /** Shared by clients whose latencies belong together. */
+  readonly ackLatency?: RecordableHistogram;
+}
+
+/**
+ * What became of a batch. `spooled`: it has no verdict, and lies in the spool directory for the
+ * next run. `spool_failed`: the spool directory could not store it.
+ */
+export type SendResult =
+  | { status: 'accepted' | 'duplicate' | 'partial' | 'rejected'; ack: BatchAck }
+  | { status: 'dropped'; reason: DropReason }
+  | { status: 'spooled' };
+export type DropReason = 'spool_full' | 'closed' | 'too_large' | 'spool_failed';
+
+interface ClientBatch extends PendingBatch {
+  /** Undefined for what an earlier run left behind. */
+  readonly resolve: ((result: SendResult) => void) | undefined;
+}
+
+const MIN_HOLD_MS = 10;
+const MAX_HOLD_MS = 60_000;
+const DEFAULT_HOLD_MS = 100;
+const MAX_IN_FLIGHT_BATCHES = 64;
+const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
+/** How many dropped batches are told apart in the log before only the count goes on. */
+const DROP_LOG_INTERVAL_MS = 10_000;
+
+/** One agent's connection to the collector, across reconnects; see the head of this file. */
+export class TelemetryClient {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #nodeId: string;
+  readonly #spool: Spool;
+  readonly #ledger: AckLedger<ClientBatch>;
+  readonly #endpoints: ClientEndpoints;
+  readonly #connection: ConnectionLoop;
+  readonly #counters = createCounters();
+  readonly #ackLatency: RecordableHistogram;
+  readonly #helloWaiters = new Set<Waiter>();
+  readonly #idleWaiters = new Set<(isIdle: boolean) => void>();
+  #hello: Hello | undefined;
+  #hellos = 0;
+  #nextSequence: number;
+  #heldUntilMs = 0;
+  #cancelHold: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+  #nextDropLogMs = 0;
+
+  /**
+   * Opens the spool and begins to connect; does not wait for the collector. Rejects with the
+   * spool's SPOOL_IN_USE, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
+   */
+  static async open(options: ClientOptions, deps: ClientDeps): Promise<TelemetryClient> {
+    const client = new TelemetryClient(options, deps, await openSpool(options, deps.clock));
+    client.#connection.start();
+    return client;
+  }
+
+  private constructor(options: ClientOptions, deps: ClientDeps, spool: Spool) {
+    const { clock, logger } = deps;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#nodeId = options.nodeId;
+    this.#ackLatency = deps.ackLatency ?? createLatencyHistogram();
+    this.#spool = spool;
+    this.#nextSequence = this.#spool.nextSequence;
+    this.#ledger = new AckLedger({
+      maxInFlightBatches: options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES,
+      maxInFlightBytes: options.maxInFlightBytes ?? MAX_IN_FLIGHT_BYTES,
+      firstSequence: this.#spool.recovered[0]?.sequence ?? this.#nextSequence,
+    });
+    this.#recover();
+    const idleTimeoutMs = options.idleTimeoutMs ?? 15_000;
+    this.#endpoints = new ClientEndpoints(deps, { idleTimeoutMs, lent: deps.endpoint });
+    const lookupHost = deps.lookupHost ?? systemLookup;
+    this.#connection = new ConnectionLoop(
+      { clock, logger, endpoints: this.#endpoints, lookupHost },
+      {
+        remote: options.remote,
+        serverName: options.serverName,
+        handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
+        ackTimeoutMs: options.ackTimeoutMs ?? 10_000,
+        keepaliveMs: options.keepaliveMs ?? 5_000,
+        backoff: options.backoff ?? { initialMs: 250, maxMs: 30_000 },
+      },
+      options.credentials,
+      {
+        onHello: (hello) => this.#greeted(hello),
+        onAck: (ack) => this.#acknowledged(ack),
+        onLost: () => this.#lost(),
+      },
+    );
+  }
+
+  /** The incarnation that this client's batches are numbered in. */
+  get epoch(): number {
+    return this.#spool.epoch;
+  }
+
+  /** The collector's last Hello; undefined before the first. Its limits bound what may be sent. */
+  get hello(): Hello | undefined {
+    return this.#hello;
+  }
+
+  get isConnected(): boolean {
+    return this.#connection.isUp;
+  }
+
+  /** A snapshot; `ackLatency` is the live histogram. */
+  get stats(): ClientStats {
+    return {
+      ...this.#counters,
+      pendingBatches: this.#ledger.size,
+      pendingSamples: this.#ledger.samples,
+      spoolBytes: this.#spool.usedBytes,
+      ackLatency: this.#ackLatency,
+    };
+  }
+
+  /**
+   * Gives the samples the next number and resolves with the final verdict, however many connections
+   * that takes. The columns are read before this returns and may be reused. Never rejects.
+   */
+  send(table: SeriesTable, samples: SampleColumns): Promise<SendResult> {
+    const sampleCount = samples.series.length;
+    this.#counters.offeredBatches += 1;
+    this.#counters.offeredSamples += sampleCount;
+    if (this.#closing !== undefined) return this.#refuse('closed', sampleCount);
+    // The least that the samples can take: full is told without paying for the encoding.
+    const leastBytes = table.bytes.length + sampleCount * 8;
+    if (!this.#spool.hasRoomFor(leastBytes)) return this.#refuse('spool_full', sampleCount);
+    const sequence = this.#nextSequence;
+    const { epoch } = this.#spool;
+    const payload = encodeBatch({ nodeId: this.#nodeId, epoch, sequence, table, samples });
+    if (this.#isTooLarge(payload.length, sampleCount))
+      return this.#refuse('too_large', sampleCount);
+    const frame = encodeFrame(payload);
+    if (!this.#spool.hasRoomFor(frame.length)) return this.#refuse('spool_full', sampleCount);
+    this.#nextSequence += 1;
+    return new Promise((resolve) => {
+      this.#enqueue({ sequence, sampleCount, bytes: frame.length, resolve }, frame);
+    });
+  }
+
+  /**
+   * Resolves at the next Hello, at once where there is a connection. Rejects with CLIENT_CLOSED.
+   */
+  connected(): Promise<void> {
+    if (this.#connection.isUp) return Promise.resolve();
+    if (this.#closing !== undefined) return Promise.reject(closedError());
+    return new Promise((resolve, reject) => this.#helloWaiters.add({ resolve, reject }));
+  }
+
+  /**
+   * Resolves with true once nothing is without a verdict, or with false at the deadline or at
+   * `close`.
+   */
+  drain(deadlineMs: number): Promise<boolean> {
+    if (this.#ledger.size === 0) return Promise.resolve(true);
+    if (this.#closing !== undefined) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const finish = (isIdle: boolean) => {
+        cancel();
+        this.#idleWaiters.delete(finish);
+        resolve(isIdle);
+      };
+      const cancel = this.#clock.after(deadlineMs, () => finish(false));
+      this.#idleWaiters.add(finish);
+    });
+  }
+
+  /** Uses other credentials, and connects again with them. */
+  useCredentials(credentials: QuicCredentials): void {
+    this.#connection.useCredentials(credentials);
+  }
+
+  /**
+   * Ends the connection; what has no verdict is dropped, or spooled for the next run. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  #recover(): void {
+    for (const batch of this.#spool.recovered) {
+      this.#ledger.add({ ...batch, state: 'ready', firstSentMs: undefined, resolve: undefined });
+      this.#counters.recoveredBatches += 1;
+      this.#counters.recoveredSamples += batch.sampleCount;
+    }
+    const { recoveredBatches, recoveredSamples } = this.#counters;
+    this.#counters.offeredBatches += recoveredBatches;
+    this.#counters.offeredSamples += recoveredSamples;
+    if (recoveredBatches === 0) return;
+    const fields = { recoveredBatches, recoveredSamples, epoch: this.#spool.epoch };
+    this.#logger.info(fields, 'found batches of an earlier run in the spool');
+  }
+
+  #enqueue(
+    wanted: Pick<ClientBatch, 'sequence' | 'sampleCount' | 'bytes' | 'resolve'>,
+    frame: Uint8Array,
+  ): void {
+    const batch: ClientBatch = { ...wanted, state: 'waiting', firstSentMs: undefined };
+    this.#ledger.add(batch);
+    const stored = this.#spool.put(batch, frame);
+    if (stored === undefined) {
+      batch.state = 'ready';
+      this.#pump();
+      return;
+    }
+    void stored.then(
+      () => {
+        batch.state = 'ready';
+        this.#pump();
+      },
+      (error: unknown) => {
+        this.#logger.error({ err: error }, 'cannot spool a batch');
+        if (this.#closing !== undefined) return;
+        this.#ledger.drop(batch);
+        this.#finish(batch, 'dropped', { status: 'dropped', reason: 'spool_failed' });
+      },
+    );
+  }
+
+  /** Sends whatever may be sent now. */
+  #pump(): void {
+    if (!this.#connection.isUp || this.#closing !== undefined) return;
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#heldUntilMs) return;
+    for (let batch = this.#ledger.next(); batch !== undefined; batch = this.#ledger.next()) {
+      const frame = this.#sendableFrame(batch);
+      if (frame === undefined) continue;
+      if (batch.firstSentMs === undefined) {
+        this.#counters.sentBatches += 1;
+        this.#counters.sentSamples += batch.sampleCount;
+      } else {
+        this.#counters.resentBatches += 1;
+      }
+      this.#ledger.markSent(batch, nowMs);
+      this.#connection.write(frame);
+    }
+  }
+
+  /** The batch's frame; where it can never be sent, the batch is dropped instead. */
+  #sendableFrame(batch: ClientBatch): Uint8Array | undefined {
+    const frame = this.#spool.frame(batch.sequence);
+    const isTooLarge = this.#isTooLarge(batch.bytes - FRAME_HEADER_BYTES, batch.sampleCount);
+    if (frame !== undefined && !isTooLarge) return frame;
+    this.#ledger.drop(batch);
+    this.#spool.remove(batch);
+    const reason = frame === undefined ? 'spool_failed' : 'too_large';
+    this.#logDrop(reason);
+    this.#finish(batch, 'dropped', { status: 'dropped', reason });
+    return undefined;
+  }
+
+  #isTooLarge(payloadBytes: number, sampleCount: number): boolean {
+    if (payloadBytes + FRAME_HEADER_BYTES > MAX_FRAME_BYTES) return true;
+    if (this.#hello === undefined) return false;
+    return payloadBytes > this.#hello.maxBatchBytes || sampleCount > this.#hello.maxBatchSamples;
+  }
+
+  #greeted(hello: Hello): void {
+    this.#hello = hello;
+    this.#hellos += 1;
+    if (this.#hellos > 1) this.#counters.reconnects += 1;
+    for (const waiter of this.#helloWaiters) waiter.resolve();
+    this.#helloWaiters.clear();
+    this.#pump();
+  }
+
+  #lost(): void {
+    this.#ledger.connectionLost();
+  }
+
+  #acknowledged(ack: BatchAck): void {
+    if (ack.epoch !== this.#spool.epoch) {
+      this.#counters.unknownAcks += 1;
+    } else if (ack.status === 'throttled') {
+      this.#throttled(ack);
+    } else {
+      this.#settled(ack, ack.status);
+    }
+  }
+
+  #throttled(ack: BatchAck): void {
+    if (this.#ledger.throttle(ack.sequence) === undefined) {
+      this.#counters.unknownAcks += 1;
+      return;
+    }
+    this.#counters.throttled += 1;
+    const wantedMs = ack.retryAfterMs > 0 ? ack.retryAfterMs : DEFAULT_HOLD_MS;
+    const holdMs = Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS, wantedMs));
+    // A little later than asked, each by its own chance: the others were told the same.
+    const untilMs = this.#clock.monotonicMs() + holdMs * (1 + Math.random() / 10);
+    if (untilMs <= this.#heldUntilMs) return;
+    this.#heldUntilMs = untilMs;
+    this.#cancelHold?.();
+    this.#cancelHold = this.#clock.after(Math.ceil(untilMs - this.#clock.monotonicMs()), () => {
+      this.#heldUntilMs = 0;
+      this.#pump();
+    });
+  }
+
+  #settled(ack: BatchAck, status: Exclude<BatchAck['status'], 'throttled'>): void {
+    const batch = this.#ledger.settle(ack.sequence);
+    if (batch === undefined) {
+      this.#counters.unknownAcks += 1;
+      return;
+    }
+    this.#spool.remove(batch);
+    const sentMs = batch.firstSentMs;
+    if (sentMs !== undefined) {
+      const latencyUs = Math.round((this.#clock.monotonicMs() - sentMs) * 1000);
+      this.#ackLatency.record(Math.min(3_600_000_000, Math.max(1, latencyUs)));
+    }
+    if (status === 'partial') {
+      const rejected = Math.min(ack.rejected, batch.sampleCount);
+      this.#counters.rejectedSamples += rejected;
+      this.#counters.ackedSamples -= rejected;
+    }
+    const fate = status === 'accepted' || status === 'partial' ? 'acked' : status;
+    this.#finish(batch, fate, { status, ack });
+    this.#pump();
+  }
+
+  #refuse(reason: DropReason, sampleCount: number): Promise<SendResult> {
+    this.#counters.droppedBatches += 1;
+    this.#counters.droppedSamples += sampleCount;
+    this.#logDrop(reason);
+    return Promise.resolve({ status: 'dropped', reason });
+  }
+
+  /** Drops come in crowds: one line now and then, the counters have the rest. */
+  #logDrop(reason: DropReason): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs < this.#nextDropLogMs) return;
+    this.#nextDropLogMs = nowMs + DROP_LOG_INTERVAL_MS;
+    const { droppedBatches, droppedSamples } = this.#counters;
+    this.#logger.warn({ reason, droppedBatches, droppedSamples }, 'dropping samples');
+  }
+
+  /**
+   * The batch has left the ledger: counts it, tells its sender, and wakes who waits for idleness.
+   */
+  #finish(batch: ClientBatch, fate: BatchFate, result: SendResult): void {
+    this.#counters[`${fate}Batches`] += 1;
+    this.#counters[`${fate}Samples`] += batch.sampleCount;
+    batch.resolve?.(result);
+    if (this.#ledger.size > 0) return;
+    for (const finish of [...this.#idleWaiters]) finish(true);
+  }
+
+  async #close(): Promise<void> {
+    this.#cancelHold?.();
+    this.#connection.close();
+    const isKept = this.#spool.isPersistent;
+    for (const finish of [...this.#idleWaiters]) finish(false);
+    for (const batch of this.#ledger.clear()) {
+      if (isKept) this.#finish(batch, 'spooled', { status: 'spooled' });
+      else this.#finish(batch, 'dropped', { status: 'dropped', reason: 'closed' });
+    }
+    for (const waiter of this.#helloWaiters) waiter.reject(closedError());
+    this.#helloWaiters.clear();
+    await this.#endpoints.close();
+    try {
+      await this.#spool.close();
+    } catch (error) {
+      this.#logger.error({ err: error }, `cannot close the spool: ${errorMessage(error)}`);
+    }
+  }
+}
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: OperatingError) => void;
+}
+
+function closedError(): OperatingError {
+  return new OperatingError('CLIENT_CLOSED', 'cannot connect: the client is closed');
+}
+
+async function openSpool(options: ClientOptions, clock: Clock): Promise<Spool> {
+  const { dir, maxBytes } = options.spool;
+  const epoch = options.epoch ?? clock.nowMs();
+  if (dir === undefined) return new MemorySpool({ epoch, maxBytes });
+  return DiskSpool.open({ dir, maxBytes, newEpoch: epoch, nodeId: options.nodeId });
+}

@@ -1,0 +1,334 @@
+/**
+ * Keeps one connection to the collector: looks the host up, connects, opens the stream, waits for
+ * the Hello, hands acks upward, and starts over with a jittered delay when any of it fails.
+ *
+ *     resolving ──► connecting ──► greeting ──Hello──► up
+ *         ▲             │              │                │
+ *         └── backoff ◄─┴──────────────┴────────────────┘   any close, silence or nonsense
+ *
+ * A TLS 1.3 client believes itself connected before the collector has looked at its certificate, so
+ * only the Hello counts. The collector cannot answer on a stream it has not seen: one byte opens
+ * it, the first of the first frame's length, which is zero for every frame under 16 MiB.
+ */
+import type { Logger } from 'pino';
+import { decodeCollectorMessage } from '../codec/collector-message.ts';
+import { FrameSplitter } from '../codec/framing.ts';
+import { TableNaming } from '../codec/table-naming.ts';
+import { Backoff, type BackoffOptions } from '../lib/backoff.ts';
+import type { Clock } from '../lib/clock.ts';
+import { assert, errorMessage } from '../lib/errors.ts';
+import type {
+  QuicAddress,
+  QuicCloseReason,
+  QuicConnection,
+  QuicCredentials,
+  QuicHandlers,
+} from '../transport/quic-endpoint.ts';
+import type { BatchAck, Hello } from '../domain/telemetry.ts';
+import type { ClientEndpoints } from './client-endpoints.ts';
+import { AGENT_CLOSE_CODES, describeClose } from './close-codes.ts';
+import { type HostLookup, resolveRemote } from './remote-address.ts';
+
+/** No frame may be longer: its first length byte must be zero. */
+export const MAX_FRAME_BYTES = 2 ** 24 - 1;
+/** Largest message of the collector that is believed. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+const STREAM_OPENER = new Uint8Array(1);
+/** A connection that stood this long is no longer a failed try, even without an ack. */
+const STABLE_AFTER_MS = 10_000;
+
+export interface ConnectionOptions {
+  readonly remote: QuicAddress;
+  readonly serverName: string;
+  readonly handshakeTimeoutMs: number;
+  /** How long the collector may owe an ack without giving any. */
+  readonly ackTimeoutMs: number;
+  readonly keepaliveMs: number;
+  readonly backoff: BackoffOptions;
+}
+
+export interface ConnectionDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly endpoints: ClientEndpoints;
+  readonly lookupHost: HostLookup;
+}
+
+/** Called synchronously; `onLost` once for every `onHello`, except after `close`. */
+export interface ConnectionEvents {
+  onHello(hello: Hello): void;
+  onAck(ack: BatchAck): void;
+  onLost(): void;
+}
+
+/** One try: replaced as a whole, so that nothing of an old connection can touch a new one. */
+interface Attempt {
+  connection: QuicConnection | undefined;
+  streamId: number;
+  readonly splitter: FrameSplitter;
+  isUp: boolean;
+  /** Undefined where the collector must be sent every series table. */
+  tables: TableNaming | undefined;
+  /** The stream opener went out; the first frame goes without its first byte. */
+  owesFirstByte: boolean;
+  readonly cancels: (() => void)[];
+}
+
+export class ConnectionLoop {
+  readonly #deps: ConnectionDeps;
+  readonly #options: ConnectionOptions;
+  readonly #events: ConnectionEvents;
+  readonly #backoff: Backoff;
+  #credentials: QuicCredentials;
+  #attempt: Attempt | undefined;
+  #tries = 0;
+  #isClosed = false;
+  #cancelRetry = () => {};
+  #lastHeardMs = 0;
+  #owedAcks = 0;
+
+  constructor(
+    deps: ConnectionDeps,
+    options: ConnectionOptions,
+    credentials: QuicCredentials,
+    events: ConnectionEvents,
+  ) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#credentials = credentials;
+    this.#events = events;
+    this.#backoff = new Backoff(options.backoff);
+  }
+
+  /** Whether the collector's Hello has arrived on the present connection. */
+  get isUp(): boolean {
+    return this.#attempt?.isUp ?? false;
+  }
+
+  /** Begins to connect; never gives up until `close`. */
+  start(): void {
+    if (!this.#isClosed) void this.#connect();
+  }
+
+  /** Sends a frame, which is copied. Only while `isUp`. */
+  write(frame: Uint8Array): void {
+    const attempt = this.#attempt;
+    assert(attempt?.isUp === true, 'frames are written only while the connection is up');
+    assert(frame[0] === 0 && frame.length <= MAX_FRAME_BYTES, 'a frame is under 16 MiB');
+    if (this.#owedAcks === 0) this.#lastHeardMs = this.#deps.clock.monotonicMs();
+    this.#owedAcks += 1;
+    for (const part of attempt.tables?.shorten(frame) ?? [frame]) {
+      const bytes = attempt.owesFirstByte ? part.subarray(1) : part;
+      attempt.owesFirstByte = false;
+      attempt.connection?.write(attempt.streamId, bytes);
+    }
+  }
+
+  /** Uses other credentials from now on, and connects again with them at once. */
+  useCredentials(credentials: QuicCredentials): void {
+    this.#credentials = credentials;
+    this.#giveUp(AGENT_CLOSE_CODES.newCredentials, 'new credentials');
+    if (this.#isClosed) return;
+    this.#backoff.reset();
+    this.#retryIn(0);
+  }
+
+  /** Ends the connection for good. Idempotent. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelRetry();
+    this.#giveUp(AGENT_CLOSE_CODES.stopping, 'agent stops');
+  }
+
+  async #connect(): Promise<void> {
+    const { clock, endpoints, lookupHost } = this.#deps;
+    const { remote, handshakeTimeoutMs, serverName } = this.#options;
+    const attempt = newAttempt();
+    this.#attempt = attempt;
+    try {
+      const family = endpoints.family;
+      const address = await resolveRemote(clock, lookupHost, {
+        remote,
+        tries: this.#tries,
+        timeoutMs: handshakeTimeoutMs,
+        ...(family === undefined ? {} : { family }),
+      });
+      this.#tries += 1;
+      const endpoint = await endpoints.for(address.host);
+      if (this.#attempt !== attempt) return;
+      attempt.connection = endpoint.connect({
+        remote: address,
+        serverName,
+        credentials: this.#credentials,
+        handshakeTimeoutMs,
+        handlers: this.#handlers(attempt, address),
+      });
+    } catch (error) {
+      if (this.#attempt === attempt) this.#fail(attempt, errorMessage(error));
+    }
+  }
+
+  #handlers(attempt: Attempt, address: QuicAddress): QuicHandlers {
+    const { serverName } = this.#options;
+    const isCurrent = () => this.#attempt === attempt;
+    return {
+      onConnected: (connection) => {
+        if (isCurrent()) this.#greet(attempt, connection);
+      },
+      onData: (_connection, streamId, bytes, fin) => {
+        if (!isCurrent() || streamId !== attempt.streamId) return;
+        this.#receive(attempt, bytes);
+        if (fin && isCurrent())
+          this.#abandon(attempt, 'badMessage', 'the collector ended the stream');
+      },
+      onReset: () => {
+        if (isCurrent()) this.#abandon(attempt, 'badMessage', 'the collector reset the stream');
+      },
+      onDrained: () => {},
+      onClosed: (_connection: QuicConnection, reason: QuicCloseReason) => {
+        if (isCurrent()) this.#fail(attempt, describeClose(reason, { address, serverName }));
+      },
+    };
+  }
+
+  #greet(attempt: Attempt, connection: QuicConnection): void {
+    attempt.connection = connection;
+    const streamId = connection.openStream('bidi');
+    if (streamId === undefined) {
+      this.#abandon(attempt, 'silent', 'the collector allows no stream');
+      return;
+    }
+    attempt.streamId = streamId;
+    attempt.owesFirstByte = true;
+    connection.write(streamId, STREAM_OPENER);
+    const { clock } = this.#deps;
+    const waitMs = this.#options.handshakeTimeoutMs;
+    attempt.cancels.push(
+      clock.after(waitMs, () => {
+        if (!attempt.isUp) this.#abandon(attempt, 'silent', `no Hello within ${waitMs} ms`);
+      }),
+    );
+  }
+
+  #receive(attempt: Attempt, bytes: Uint8Array): void {
+    let trouble: string | undefined;
+    const isWhole = attempt.splitter.push(bytes, (frame) => {
+      if (trouble !== undefined || this.#attempt !== attempt) return;
+      try {
+        this.#take(attempt, decodeCollectorMessage(frame));
+      } catch (error) {
+        trouble = errorMessage(error);
+      }
+    });
+    if (!isWhole) trouble ??= attempt.splitter.brokenReason ?? 'a bad frame';
+    if (trouble !== undefined && this.#attempt === attempt) {
+      this.#abandon(attempt, 'badMessage', `cannot understand the collector: ${trouble}`);
+    }
+  }
+
+  #take(attempt: Attempt, message: { hello: Hello } | { ack: BatchAck }): void {
+    this.#lastHeardMs = this.#deps.clock.monotonicMs();
+    if ('hello' in message) {
+      if (!attempt.isUp) this.#up(attempt, message.hello);
+      return;
+    }
+    this.#owedAcks = Math.max(0, this.#owedAcks - 1);
+    this.#backoff.reset();
+    this.#events.onAck(message.ack);
+  }
+
+  #up(attempt: Attempt, hello: Hello): void {
+    const { clock, logger } = this.#deps;
+    attempt.isUp = true;
+    if (hello.acceptsSeriesTableId) attempt.tables = new TableNaming();
+    this.#owedAcks = 0;
+    attempt.cancels.push(clock.after(STABLE_AFTER_MS, () => this.#backoff.reset()));
+    this.#keepAlive(attempt);
+    this.#watchAcks(attempt, this.#options.ackTimeoutMs);
+    const { host, port } = attempt.connection?.remoteAddress ?? this.#options.remote;
+    const { collectorId, nodeId } = hello;
+    logger.info({ collector: `${host}:${port}`, collectorId, nodeId }, 'connected');
+    this.#events.onHello(hello);
+  }
+
+  #keepAlive(attempt: Attempt): void {
+    const cancel = this.#deps.clock.after(this.#options.keepaliveMs, () => {
+      attempt.cancels[0] = () => {};
+      attempt.connection?.ping();
+      this.#keepAlive(attempt);
+    });
+    attempt.cancels[0] = cancel;
+  }
+
+  #watchAcks(attempt: Attempt, delayMs: number): void {
+    const cancel = this.#deps.clock.after(delayMs, () => {
+      const { ackTimeoutMs } = this.#options;
+      const silentMs = this.#deps.clock.monotonicMs() - this.#lastHeardMs;
+      if (this.#owedAcks > 0 && silentMs >= ackTimeoutMs) {
+        this.#abandon(attempt, 'silent', `no ack within ${ackTimeoutMs} ms`);
+        return;
+      }
+      const restMs = this.#owedAcks > 0 ? ackTimeoutMs - silentMs : ackTimeoutMs;
+      this.#watchAcks(attempt, Math.max(1, restMs));
+    });
+    attempt.cancels[1] = cancel;
+  }
+
+  /** Closes a connection that is of no more use, and tries again later. */
+  #abandon(attempt: Attempt, code: keyof typeof AGENT_CLOSE_CODES, why: string): void {
+    const { connection } = attempt;
+    this.#fail(attempt, why);
+    connection?.close(AGENT_CLOSE_CODES[code], why.slice(0, 100));
+  }
+
+  /** The attempt has ended: says why, and plans the next one. */
+  #fail(attempt: Attempt, why: string): void {
+    const wasUp = attempt.isUp;
+    this.#discard(attempt);
+    const { host, port } = this.#options.remote;
+    const nextTryMs = Math.round(this.#backoff.nextDelayMs());
+    const fields = {
+      collector: `${host}:${port}`,
+      why,
+      nextTryMs,
+      failures: this.#backoff.failures,
+    };
+    this.#deps.logger.warn(fields, wasUp ? 'connection lost' : 'cannot connect');
+    if (wasUp) this.#events.onLost();
+    this.#retryIn(nextTryMs);
+  }
+
+  #giveUp(code: number, reason: string): void {
+    const attempt = this.#attempt;
+    if (attempt === undefined) return;
+    const { connection, isUp } = attempt;
+    this.#discard(attempt);
+    connection?.close(code, reason);
+    if (isUp && !this.#isClosed) this.#events.onLost();
+  }
+
+  #discard(attempt: Attempt): void {
+    for (const cancel of attempt.cancels) cancel();
+    attempt.isUp = false;
+    this.#attempt = undefined;
+  }
+
+  #retryIn(delayMs: number): void {
+    this.#cancelRetry();
+    if (this.#isClosed) return;
+    this.#cancelRetry = this.#deps.clock.after(delayMs, () => void this.#connect());
+  }
+}
+
+function newAttempt(): Attempt {
+  return {
+    connection: undefined,
+    streamId: -1,
+    splitter: new FrameSplitter(MAX_MESSAGE_BYTES),
+    isUp: false,
+    tables: undefined,
+    owesFirstByte: false,
+    // The first two places belong to the keepalive and the ack watch, which renew themselves.
+    cancels: [() => {}, () => {}],
+  };
+}

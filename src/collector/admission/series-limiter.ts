@@ -1,0 +1,323 @@
+/**
+ * The cardinality limiter: which series hold one of the limited slots. A known series always
+ * passes; a new one takes a slot of its node and of the whole; a series not seen for the time to
+ * live frees them. Membership is told to `persist`, and comes back with `restore`, so that a
+ * restart does not deal the slots anew.
+ *
+ * The work is done per table, not per sample: `resolve` looks all series of a (node, table) up once
+ * and keeps the outcome as a bitmap. It looks again
+ * - once a minute, to note that the series are still seen (a quarter of the time to live if
+ *   shorter);
+ * - every five seconds while some are refused, since slots may have become free.
+ * "Last seen" is thus up to a minute behind, and a series may lose its slot that much early; it
+ * then takes a new one with its next sample, if there is one.
+ *
+ * Memory: 27 to 53 bytes a series (series-slots.ts), 9 bytes a series of each table in use, and
+ * some 900 bytes for the table itself, which therefore counts as a hundred series more.
+ */
+import type { Clock } from '../../lib/clock.ts';
+import type { Series, SeriesChange, SeriesTable } from '../../domain/telemetry.ts';
+import { NodeCounts } from './node-counts.ts';
+import { seriesHashes } from './series-identity.ts';
+import { SeriesSlots } from './series-slots.ts';
+import { type Offender, TopOffenders } from './top-offenders.ts';
+
+/** The limits as the configuration names them. */
+export interface SeriesLimits {
+  readonly max_cardinality: number;
+  readonly max_cardinality_per_node: number;
+  readonly series_ttl_secs: number;
+}
+
+export type SeriesRefusal = 'cardinality_node' | 'cardinality_global';
+export const SERIES_REFUSALS: readonly SeriesRefusal[] = ['cardinality_node', 'cardinality_global'];
+
+/** A (node, table) as it was last resolved. Valid until the next `resolve`. */
+export interface ResolvedTable {
+  /** For each series of the table: 1 where it holds a slot, else 0. */
+  readonly admitted: Uint8Array;
+  /** How many hold none. */
+  readonly refused: number;
+  /** The limit that refused them; undefined where all are admitted. */
+  readonly refusedBy: SeriesRefusal | undefined;
+}
+
+interface CachedTable extends ResolvedTable {
+  readonly nodeId: string;
+  readonly hashes: Float64Array;
+  readonly admitted: Uint8Array;
+  refused: number;
+  refusedBy: SeriesRefusal | undefined;
+  /** Monotonic ms. */
+  lookedUpMs: number;
+}
+
+const LOOK_AGAIN_MS = 60_000;
+const RETRY_REFUSED_MS = 5_000;
+/** What a cached table costs beside its series, in series. */
+const SERIES_PER_TABLE = 100;
+/** Cached tables may hold this many series, on top of twice the series that may exist. */
+const CACHED_SERIES_FLOOR = 100_000;
+const ENTRIES_PER_SWEEP = 100_000;
+const REMOVALS_PER_SWEEP = 10_000;
+/** A newer "last seen" is persisted once it moved by this share of the time to live. */
+const PERSISTED_SHARE_OF_TTL = 0.1;
+
+export class SeriesLimiter {
+  readonly #clock: Clock;
+  readonly #persist: (changes: readonly SeriesChange[]) => void;
+  #limits: SeriesLimits;
+  readonly #slots = new SeriesSlots();
+  readonly #nodes = new NodeCounts();
+  /** By node and table id; least recently used first. */
+  readonly #tables = new Map<string, CachedTable>();
+  #cachedSeries = 0;
+  #refusedNow = 0;
+  readonly #refusedTotals = { cardinality_node: 0, cardinality_global: 0 };
+  readonly #offenders = new TopOffenders();
+  #sweepFrom = 0;
+
+  /** `persist` is called with what changed, in order; it must not call back. */
+  constructor(
+    clock: Clock,
+    limits: SeriesLimits,
+    persist: (changes: readonly SeriesChange[]) => void,
+  ) {
+    this.#clock = clock;
+    this.#limits = limits;
+    this.#persist = persist;
+  }
+
+  /** Series that hold a slot. */
+  get size(): number {
+    return this.#slots.size;
+  }
+
+  get limits(): SeriesLimits {
+    return this.#limits;
+  }
+
+  /** Nodes that hold slots. */
+  nodes(): number {
+    return this.#nodes.size;
+  }
+
+  /** Tables whose outcome is kept. */
+  get cachedTables(): number {
+    return this.#tables.size;
+  }
+
+  /** Series of the kept tables that hold no slot; one that is in two tables counts twice. */
+  get refusedNow(): number {
+    return this.#refusedNow;
+  }
+
+  /** Series refused so far: each time a table that was not refused them before is. */
+  refusedTotal(reason: SeriesRefusal): number {
+    return this.#refusedTotals[reason];
+  }
+
+  /**
+   * Takes effect at the next look at a table. Known series keep their slots even over a lower
+   * limit.
+   */
+  reconfigure(limits: SeriesLimits): void {
+    this.#limits = limits;
+  }
+
+  /**
+   * Takes back the membership of an earlier run from what it persisted, over the limit too; what
+   * expired leaves by `sweep`.
+   */
+  restore(changes: Iterable<SeriesChange>): void {
+    for (const change of changes) {
+      for (const hash of change.hashes) {
+        const entry = this.#slots.find(hash);
+        if (change.kind === 'remove') {
+          if (entry >= 0) this.#free(entry);
+        } else if (entry < 0) {
+          this.#slots.add(hash, this.#nodes.add(change.nodeId), change.seenSecs);
+        } else {
+          this.#slots.setSeen(entry, change.seenSecs);
+          this.#slots.setPersisted(entry, change.seenSecs);
+        }
+      }
+    }
+  }
+
+  /** Whether the series holds a slot and was last persisted as seen at that time. */
+  isLatest(hash: number, seenSecs: number): boolean {
+    const entry = this.#slots.find(hash);
+    return entry >= 0 && this.#slots.persistedSecsAt(entry) === seenSecs;
+  }
+
+  /** Which series of a node's table hold a slot. New ones take theirs now, in table order. */
+  resolve(nodeId: string, table: SeriesTable): ResolvedTable {
+    const key = `${table.id}${nodeId}`;
+    const nowMs = this.#clock.monotonicMs();
+    let cached = this.#tables.get(key);
+    if (cached === undefined) {
+      cached = createCachedTable(nodeId, table);
+      this.#cachedSeries += SERIES_PER_TABLE + table.series.length;
+      this.#lookUp(cached, table.series, nowMs);
+    } else {
+      this.#tables.delete(key);
+      if (nowMs - cached.lookedUpMs >= this.#lookAgainAfterMs(cached)) {
+        this.#lookUp(cached, table.series, nowMs);
+      }
+    }
+    this.#tables.set(key, cached);
+    this.#dropLeastUsedTables();
+    return cached;
+  }
+
+  /**
+   * Frees the slots of series that expired, a bounded slice at each call. Call it every second or
+   * so.
+   */
+  sweep(): void {
+    const nowMs = this.#clock.nowMs();
+    const ttlMs = this.#limits.series_ttl_secs * 1000;
+    const freed: number[] = [];
+    for (let looked = 0; looked < ENTRIES_PER_SWEEP; looked += 1) {
+      if (this.#sweepFrom >= this.#slots.capacity) {
+        this.#sweepFrom = 0;
+        break;
+      }
+      if (freed.length === REMOVALS_PER_SWEEP) break;
+      if (this.#isExpired(this.#sweepFrom, nowMs - ttlMs)) {
+        // Another series may move into the entry: look at it again.
+        freed.push(this.#slots.hashAt(this.#sweepFrom));
+        this.#free(this.#sweepFrom);
+      } else {
+        this.#sweepFrom += 1;
+      }
+    }
+    if (freed.length > 0) this.#persist([{ kind: 'remove', hashes: Float64Array.from(freed) }]);
+  }
+
+  /**
+   * For a person who asks why series are refused: the nodes with the most series now, and with the
+   * most refused ones; metrics by refused series; label keys by distinct values on refused series.
+   * All but the series now are approximate and count since the start.
+   */
+  topOffenders(limit: number): {
+    readonly byNode: readonly { nodeId: string; series: number; refused: number }[];
+    readonly byMetric: readonly Offender[];
+    readonly byLabel: readonly Offender[];
+  } {
+    const nodeIds = new Set([
+      ...this.#offenders.nodes(limit).map(({ name }) => name),
+      ...this.#nodes.top(limit).map(({ nodeId }) => nodeId),
+    ]);
+    const byNode = [...nodeIds]
+      .map((nodeId) => ({
+        nodeId,
+        series: this.#nodes.seriesOf(nodeId),
+        refused: this.#offenders.refusedOfNode(nodeId),
+      }))
+      .sort((a, b) => b.refused - a.refused || b.series - a.series)
+      .slice(0, limit);
+    return {
+      byNode,
+      byMetric: this.#offenders.metrics(limit),
+      byLabel: this.#offenders.labels(limit),
+    };
+  }
+
+  #free(entry: number): void {
+    this.#nodes.remove(this.#slots.nodeAt(entry));
+    this.#slots.remove(entry);
+  }
+
+  #isExpired(entry: number, seenBeforeMs: number): boolean {
+    return this.#slots.isTaken(entry) && this.#slots.seenSecsAt(entry) * 1000 < seenBeforeMs;
+  }
+
+  #lookAgainAfterMs(table: CachedTable): number {
+    const touchAfterMs = Math.min(LOOK_AGAIN_MS, (this.#limits.series_ttl_secs * 1000) / 4);
+    return table.refused > 0 ? Math.min(RETRY_REFUSED_MS, touchAfterMs) : touchAfterMs;
+  }
+
+  #lookUp(table: CachedTable, series: readonly Series[], nowMs: number): void {
+    const nowSecs = Math.ceil(this.#clock.nowMs() / 1000);
+    const changed: number[] = [];
+    const isFirst = table.lookedUpMs === Number.NEGATIVE_INFINITY;
+    this.#refusedNow -= table.refused;
+    table.refused = 0;
+    table.refusedBy = undefined;
+    table.lookedUpMs = nowMs;
+    for (let index = 0; index < series.length; index += 1) {
+      const refusedBy = this.#admit(table.nodeId, table.hashes[index]!, nowSecs, changed);
+      const wasAdmitted = isFirst || table.admitted[index] === 1;
+      table.admitted[index] = refusedBy === undefined ? 1 : 0;
+      if (refusedBy === undefined) continue;
+      table.refused += 1;
+      table.refusedBy = refusedBy;
+      if (wasAdmitted) this.#countRefused(refusedBy, table.nodeId, series[index]!);
+    }
+    this.#refusedNow += table.refused;
+    if (changed.length === 0) return;
+    const hashes = Float64Array.from(changed);
+    this.#persist([{ kind: 'put', nodeId: table.nodeId, seenSecs: nowSecs, hashes }]);
+  }
+
+  /**
+   * Notes a series as seen, giving it a slot if it has none; returns why it gets none. Adds to
+   * `changed` what is to be persisted.
+   */
+  #admit(
+    nodeId: string,
+    hash: number,
+    nowSecs: number,
+    changed: number[],
+  ): SeriesRefusal | undefined {
+    const slots = this.#slots;
+    const entry = slots.find(hash);
+    if (entry >= 0) {
+      slots.setSeen(entry, nowSecs);
+      const movedSecs = nowSecs - slots.persistedSecsAt(entry);
+      if (movedSecs > this.#limits.series_ttl_secs * PERSISTED_SHARE_OF_TTL) {
+        slots.setPersisted(entry, nowSecs);
+        changed.push(hash);
+      }
+      return undefined;
+    }
+    if (this.#nodes.seriesOf(nodeId) >= this.#limits.max_cardinality_per_node) {
+      return 'cardinality_node';
+    }
+    if (slots.size >= this.#limits.max_cardinality) return 'cardinality_global';
+    slots.add(hash, this.#nodes.add(nodeId), nowSecs);
+    changed.push(hash);
+    return undefined;
+  }
+
+  #countRefused(reason: SeriesRefusal, nodeId: string, series: Series): void {
+    this.#refusedTotals[reason] += 1;
+    this.#offenders.add(nodeId, series);
+  }
+
+  /** The table that was used last always stays. */
+  #dropLeastUsedTables(): void {
+    const maxSeries = CACHED_SERIES_FLOOR + 2 * this.#limits.max_cardinality;
+    while (this.#cachedSeries > maxSeries && this.#tables.size > 1) {
+      const [first] = this.#tables;
+      if (first === undefined) return;
+      const [key, table] = first;
+      this.#tables.delete(key);
+      this.#cachedSeries -= SERIES_PER_TABLE + table.hashes.length;
+      this.#refusedNow -= table.refused;
+    }
+  }
+}
+
+function createCachedTable(nodeId: string, table: SeriesTable): CachedTable {
+  return {
+    nodeId,
+    hashes: seriesHashes(nodeId, table.series),
+    admitted: new Uint8Array(table.series.length),
+    refused: 0,
+    refusedBy: undefined,
+    lookedUpMs: Number.NEGATIVE_INFINITY,
+  };
+}

@@ -1,0 +1,135 @@
+/**
+ * The command line: which commands there are, what they take, and what a slip of the keyboard
+ * meant. Every command loads its own code, so that one does not pay for the others.
+ */
+import fs from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { nearestName } from '../../config/nearest-name.ts';
+import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
+import { EXIT_CODES, exitCode } from './exit-codes.ts';
+import type { Host } from './host.ts';
+import { programVersion } from './program-version.ts';
+import { addDeadLetter, addJournal, addWarehouse } from './repair-commands.ts';
+
+const NAME = 'telemetry-collector';
+
+/** Runs one command line (without the names of node and script) and returns its exit code. */
+export async function runCommandLine(words: readonly string[], host: Host): Promise<number> {
+  let code = exitCode('ok');
+  const program = createProgram(host, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(words, { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitCode('usage');
+    if (!(error instanceof OperatingError)) throw error;
+    host.err(`${NAME}: ${errorMessage(error)}\n`);
+    return exitCode(errorCode(error).startsWith('CONFIG_') ? 'config' : 'failed');
+  }
+}
+
+type Report = (code: number) => void;
+
+/** The whole command line; `report` takes the exit code of the command that ran. */
+export function createProgram(host: Host, report: Report): Command {
+  const program = new Command(NAME)
+    .description('Receives telemetry of GPU nodes over QUIC, writes it to InfluxDB and Parquet.')
+    .version(programVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'say how to use the command')
+    .configureOutput({ writeOut: host.out, writeErr: host.err })
+    .showHelpAfterError(`Type ${NAME} --help for the commands and options.`)
+    .exitOverride()
+    .argument('[config.yaml]', 'configuration file; without it, the defaults')
+    .helpCommand('help [command]', 'say how to use a command')
+    .addHelpText('after', exitCodeHelp());
+  program.action(async (configPath: string | undefined) => {
+    suggestCommand(program, configPath);
+    if (program.args.length > 1) {
+      program.error(`error: one configuration file at most, not also '${program.args[1]}'`);
+    }
+    const { runDaemon } = await import('./run-daemon.ts');
+    report(await runDaemon(configPath, host));
+  });
+  addCheckConfig(program, host, report);
+  addCerts(program, host, report);
+  addJournal(program, host, report);
+  addDeadLetter(program, host, report);
+  addWarehouse(program, host, report);
+  // After the commands, which would inherit it: only the root tells a mistyped command itself.
+  return program.allowExcessArguments();
+}
+
+function exitCodeHelp(): string {
+  const rows = EXIT_CODES.map(({ code, meaning }) => `  ${String(code).padEnd(5)}${meaning}`);
+  return [
+    '',
+    'Without a command the daemon runs. A configuration file that is called like a command can be',
+    'given as ./NAME.',
+    '',
+    'Exit codes:',
+    ...rows,
+  ].join('\n');
+}
+
+/** A word that is no file but nearly a command was meant as a command. */
+function suggestCommand(program: Command, word: string | undefined): void {
+  if (word === undefined || fs.existsSync(word)) return;
+  const names = [...program.commands.map((command) => command.name()), 'help'];
+  const meant = /^[a-z-]+$/i.test(word) ? nearestName(word, names) : undefined;
+  const hint = meant === undefined ? '' : `\n(Did you mean ${NAME} ${meant}?)`;
+  program.error(`error: there is no command or configuration file '${word}'${hint}`);
+}
+
+function addCheckConfig(program: Command, host: Host, report: Report): void {
+  program
+    .command('check-config')
+    .description('check a configuration and everything it refers to, without starting the daemon')
+    .argument('[config.yaml]', 'configuration file; without it, the defaults')
+    .option('--offline', 'leave out what needs the network')
+    .option('--json', 'print {ok, checks: [{check, status, message, key}]}')
+    .action(async (configPath: string | undefined, options: CheckConfigOptions) => {
+      const { checkConfig } = await import('./check-config.ts');
+      report(await checkConfig(configPath, options, host));
+    });
+}
+
+interface CheckConfigOptions {
+  readonly offline?: boolean;
+  readonly json?: boolean;
+}
+
+interface CertsOptions {
+  readonly out: string;
+  readonly serverName: readonly string[];
+  readonly node: readonly string[];
+  readonly days: number;
+  readonly force?: boolean;
+}
+
+function addCerts(program: Command, host: Host, report: Report): void {
+  program
+    .command('certs')
+    .description('make a development authority, a server certificate and node certificates')
+    .requiredOption('-o, --out <directory>', 'where the files go; made if missing')
+    .option('--server-name <name>', 'name or address of the collector; repeatable', collect, [])
+    .option('--node <id>', 'make a certificate for this node; repeatable', collect, [])
+    .option('--days <number>', 'how long they are valid', positiveNumber, 365)
+    .option('--force', 'replace what is there, the authority included')
+    .action(async (options: CertsOptions) => {
+      const { makeCertificates } = await import('./make-certificates.ts');
+      await makeCertificates(options, host.out);
+      report(exitCode('ok'));
+    });
+}
+
+function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
+
+function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (Number.isFinite(value) && value > 0 && value <= 36_500) return value;
+  throw new InvalidArgumentError('It must be a number of days over 0.');
+}

@@ -1,0 +1,339 @@
+/**
+ * The composition root: the one file that knows every stage. `assemble` reads like the picture:
+ *
+ *     agent ──QUIC/mTLS──► listener ─► codec ─► admission ─► journal ─► ack     (ingest/)
+ *                                                              │
+ *                                                   ┌──────────┴──────────┐
+ *                                             influx writer         parquet writer
+ *
+ * Parts are opened leaf first (journal, writers, listener) and closed in reverse, with the HTTP
+ * side around everything, so that health can be asked for during recovery and until the very end.
+ */
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { Admission } from './admission/admission.ts';
+import { createAdmissionMetrics } from './admission/admission-metrics.ts';
+import { BackpressureGate } from './admission/backpressure-gate.ts';
+import { cardinalityReport, RefusalLog } from './admission/cardinality-report.ts';
+import { SeriesLimiter } from './admission/series-limiter.ts';
+import { CANARY_PEER, Canary } from './health/canary.ts';
+import { changedSettings } from '../config/changed-settings.ts';
+import { journalDir } from '../config/paths.ts';
+import type { Config } from '../config/schema.ts';
+import { createHealthMetrics } from './health/health-metrics.ts';
+import { Ingest, type IngestDeps } from './ingest/ingest.ts';
+import { createIngestMetrics } from './ingest/ingest-metrics.ts';
+import { Journal } from '../journal/lmdb/journal.ts';
+import { createJournalMetrics } from '../journal/lmdb/journal-metrics.ts';
+import { createLedgerMetrics } from '../journal/lmdb/ledger-metrics.ts';
+import type { Clock } from '../lib/clock.ts';
+import { OperatingError } from '../lib/errors.ts';
+import { EventLoopWatch } from '../lib/event-loop-watch.ts';
+import { Lifecycle } from '../lib/lifecycle.ts';
+import type { QuicAddress } from '../transport/quic-endpoint.ts';
+import { repeat } from '../lib/repeat.ts';
+import { Listener } from './listener/listener.ts';
+import { createListenerMetrics } from './listener/listener-metrics.ts';
+import { startHttpServer } from '../observability/http-server.ts';
+import { Readiness } from '../observability/readiness.ts';
+import { createRegistry } from '../observability/registry.ts';
+import type { ServiceNotifier } from '../observability/service-notifier.ts';
+import { startWatchdog } from '../observability/watchdog.ts';
+import { addReadinessChecks } from './health/readiness-checks.ts';
+import type { WriterName, WriterTask } from './writers/writer.ts';
+import { WriterThread } from './writers/writer-thread.ts';
+import { createWritersMetrics } from './writers/writers-metrics.ts';
+
+const MAINTENANCE_INTERVAL_MS = 1000;
+/** How long agents may take to get their last acknowledgements. */
+const LISTENER_CLOSE_DEADLINE_MS = 5000;
+/** Parquet files are finished early once they hold back this share of the journal's budget. */
+const SEAL_SHARE_OF_JOURNAL = 0.25;
+/** A series table may stand for this much text for each byte that a batch may have. */
+const TABLE_TEXT_PER_BATCH_BYTE = 8;
+/** And for this much for each byte that it has; a node's own tables come to ten or twenty. */
+const TABLE_TEXT_PER_TABLE_BYTE = 32;
+
+export interface DaemonDeps {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly notifier: ServiceNotifier;
+  /** Reads the configuration again, for a reload. Rejects with what `loadConfig` throws. */
+  readonly reloadConfig: () => Promise<Config>;
+}
+
+export interface Daemon {
+  readonly listenAddress: QuicAddress;
+  readonly metricsAddress: { readonly host: string; readonly port: number };
+  /**
+   * Resolves when the daemon has stopped; rejects when the journal needs the process to start anew.
+   */
+  readonly finished: Promise<void>;
+  /** Drains and stops; resolves when everything is closed. Idempotent. */
+  stop(): Promise<void>;
+  /** Takes up new certificates, and settings that can change while running. */
+  reload(): Promise<void>;
+}
+
+/** Starts everything. Throws OperatingError with what failed, having closed what was open. */
+export async function startDaemon(config: Config, deps: DaemonDeps): Promise<Daemon> {
+  const lifecycle = new Lifecycle(deps.clock.monotonicMs);
+  try {
+    return await assemble(config, deps, lifecycle);
+  } catch (error) {
+    await lifecycle.close();
+    throw error;
+  }
+}
+
+async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle): Promise<Daemon> {
+  const { logger, clock, notifier } = deps;
+  const live = { config };
+  const registry = createRegistry(deps.version);
+  const readiness = new Readiness();
+  const pages = new Map<string, () => unknown>();
+  const http = await startHttpServer(httpBind(config), registry, readiness, pages);
+  lifecycle.defer('http', () => http.close());
+
+  const journal = await openJournal(config, deps, registry);
+  lifecycle.defer('journal', () => journal.close());
+
+  const writers = startWriters(config, deps, registry, journal);
+  lifecycle.defer('writers', () => stopWriters(writers, config));
+
+  const { gate, series, admission } = createAdmission(config, deps, registry, journal);
+  pages.set('cardinality', () => cardinalityReport(series));
+  const ingest = createIngest(config, deps, registry, { journal, gate, admission });
+  const listener = createListener(config, deps, registry, ingest);
+  gate.onOverload((is) => (is ? listener.pauseReading() : listener.resumeReading()));
+  const listenAddress = await listener.start();
+  lifecycle.defer('listener', () => listener.close(LISTENER_CLOSE_DEADLINE_MS));
+
+  const refusals = new RefusalLog(clock, logger.child({ stage: 'admission' }), series);
+  const canary = createCanary(clock, ingest, journal, writers);
+  const eventLoop = new EventLoopWatch(clock);
+  addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
+  createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
+  lifecycle.defer('canary', () => canary.close());
+  lifecycle.defer('event loop watch', () => eventLoop.close());
+  lifecycle.defer(
+    'maintenance',
+    repeat(clock, MAINTENANCE_INTERVAL_MS, () => {
+      if (journal.isFull()) gate.close('journal_full');
+      else gate.reopen('journal_full');
+      series.sweep();
+      refusals.log();
+    }),
+  );
+  lifecycle.defer(
+    'watchdog',
+    startWatchdog(deps, () => journal.probe()),
+  );
+  canary.start();
+  eventLoop.start();
+  notifier.ready();
+  const fields = { listenAddress, metricsAddress: http.address, version: deps.version };
+  logger.info({ ...fields, writers: writers.map(({ name }) => name) }, 'ready');
+
+  return {
+    listenAddress,
+    metricsAddress: http.address,
+    ...ending(lifecycle, deps, journal),
+    async reload() {
+      listener.reloadCredentials();
+      listener.reloadDenylist();
+      const changed = changedSettings(live.config, await deps.reloadConfig());
+      live.config = changed.config;
+      admission.reconfigure(live.config.limits, live.config.security.delegates);
+      logger.level = live.config.observability.log_level;
+      logger.info({ live: changed.live, atRestart: changed.atRestart }, 'configuration reloaded');
+    },
+  };
+}
+
+function httpBind({ observability }: Config) {
+  return { host: observability.metrics_addr, port: observability.metrics_port };
+}
+
+/** The hinge: the durable log, and the books that live in its transactions. */
+async function openJournal(
+  config: Config,
+  { logger, clock }: DaemonDeps,
+  registry: Registry,
+): Promise<Journal> {
+  const journal = await Journal.open({
+    dir: journalDir(config),
+    maxBytes: config.journal.max_bytes,
+    minFreeBytes: config.journal.min_free_bytes,
+    writers: writerNames(config),
+    clock,
+    logger: logger.child({ stage: 'journal' }),
+    metrics: createJournalMetrics(registry),
+  });
+  createLedgerMetrics(registry, journal);
+  return journal;
+}
+
+/** One thread per destination, each at its own cursor. */
+function startWriters(
+  config: Config,
+  { logger, clock }: DaemonDeps,
+  registry: Registry,
+  journal: Journal,
+): WriterThread[] {
+  const deps = {
+    clock,
+    logger: logger.child({ stage: 'writers' }),
+    metrics: createWritersMetrics(registry),
+  };
+  const writers = writerTasks(config, journal).map((task) => {
+    const startCursor = journal.cursor(task.name);
+    return new WriterThread(deps, { ...task, journalDir: journalDir(config), startCursor });
+  });
+  for (const writer of writers) {
+    writer.start(({ cursor, deadLetteredSamples }) =>
+      journal.commitCursor(writer.name, cursor, deadLetteredSamples),
+    );
+    writer.notifyHead(journal.headSeq);
+  }
+  journal.onAppended((headSeq) => {
+    for (const writer of writers) writer.notifyHead(headSeq);
+  });
+  return writers;
+}
+
+function writerNames(config: Config): WriterName[] {
+  const names: WriterName[] = [];
+  if (config.influxdb !== undefined) names.push('influxdb');
+  if (config.parquet.enabled) names.push('parquet');
+  return names;
+}
+
+function writerTasks(config: Config, journal: Journal): WriterTask[] {
+  const { influxdb, parquet } = config;
+  const tasks: WriterTask[] = [];
+  if (influxdb !== undefined) tasks.push({ name: 'influxdb', settings: influxdb });
+  if (parquet.enabled) {
+    const settings = {
+      ...parquet,
+      collector_id: config.collector_id,
+      journal_id: journal.id,
+      seal_after_journal_bytes: config.journal.max_bytes * SEAL_SHARE_OF_JOURNAL,
+    };
+    tasks.push({ name: 'parquet', settings });
+  }
+  return tasks;
+}
+
+async function stopWriters(writers: readonly WriterThread[], config: Config): Promise<void> {
+  const deadlineMs = config.server.shutdown_timeout_secs * 1000;
+  await Promise.all(writers.map((writer) => writer.drain(deadlineMs)));
+  await Promise.all(writers.map((writer) => writer.close()));
+}
+
+/** What decides about batches: the gate for their amount, the limiter for their series. */
+function createAdmission(
+  { limits, security }: Config,
+  { clock }: DaemonDeps,
+  registry: Registry,
+  journal: Journal,
+) {
+  const gate = new BackpressureGate({
+    maxBatches: limits.backpressure_threshold,
+    maxBytes: limits.backpressure_bytes,
+  });
+  const series = new SeriesLimiter(clock, limits, (changes) => journal.persistSeries(changes));
+  series.restore(journal.storedSeries());
+  journal.attachSeries(series);
+  const admission = new Admission({
+    clock,
+    limits,
+    delegates: security.delegates,
+    producer: (nodeId, epoch, sequence) => journal.producer(nodeId, epoch, sequence),
+    gate,
+    series,
+  });
+  createAdmissionMetrics(registry, { gate, series, admission });
+  return { gate, series, admission };
+}
+
+function createIngest(
+  { collector_id, limits }: Config,
+  { clock, logger }: DaemonDeps,
+  registry: Registry,
+  parts: Pick<IngestDeps, 'journal' | 'gate' | 'admission'>,
+): Ingest {
+  return new Ingest(
+    {
+      ...parts,
+      clock,
+      logger: logger.child({ stage: 'ingest' }),
+      metrics: createIngestMetrics(registry),
+    },
+    {
+      collectorId: collector_id,
+      maxBatchBytes: limits.max_batch_bytes,
+      decodeLimits: {
+        maxBatchSamples: limits.max_batch_size,
+        maxLabelsPerSeries: limits.max_labels_per_series,
+        maxNameBytes: limits.max_name_bytes,
+        maxLabelValueBytes: limits.max_label_value_bytes,
+        // Twice what the node could ever have admitted, and a batch on top.
+        maxSeries: 2 * limits.max_cardinality_per_node + limits.max_batch_size,
+        maxTextCharacters: TABLE_TEXT_PER_BATCH_BYTE * limits.max_batch_bytes,
+        maxTextPerByte: TABLE_TEXT_PER_TABLE_BYTE,
+      },
+    },
+  );
+}
+
+function createListener(
+  config: Config,
+  { clock, logger }: DaemonDeps,
+  registry: Registry,
+  ingest: Ingest,
+): Listener {
+  const metrics = createListenerMetrics(registry);
+  const deps = { clock, logger: logger.child({ stage: 'listener' }), metrics };
+  return new Listener(deps, config, { open: (peer) => ingest.open(peer) });
+}
+
+/** What readiness believes. InfluxDB proves by the cursor, Parquet by what it has read. */
+function createCanary(
+  clock: Clock,
+  ingest: Ingest,
+  journal: Journal,
+  writers: readonly WriterThread[],
+): Canary {
+  const send = ingest.openInternal(CANARY_PEER);
+  const stages = writers.map((writer) => ({
+    name: writer.name,
+    passedSeq: () => (writer.name === 'parquet' ? writer.status.readSeq : writer.status.cursor),
+  }));
+  return new Canary({ clock, send, headSeq: () => journal.headSeq }, stages);
+}
+
+/** How the daemon ends: by `stop`, or because the journal can only be mended by a new process. */
+function ending(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps, journal: Journal) {
+  let resolve: () => void = () => {};
+  let reject: (error: Error) => void = () => {};
+  const finished = new Promise<void>((onResolve, onReject) => {
+    resolve = onResolve;
+    reject = onReject;
+  });
+  journal.onBroken((reason) => {
+    reject(new OperatingError('JOURNAL_BROKEN', `cannot go on with the journal: ${reason}`));
+  });
+  const stop = async () => {
+    notifier.stopping();
+    await lifecycle.close(({ name, seconds, error }) => {
+      const fields = { step: name, seconds: Number(seconds.toFixed(3)) };
+      if (error === undefined) logger.info(fields, 'closed');
+      else logger.error({ ...fields, err: error }, 'cannot close cleanly');
+    });
+    logger.info('stopped');
+    resolve();
+  };
+  return { finished, stop };
+}

@@ -1,0 +1,203 @@
+/**
+ * The half of a batch's life that an agent waits for: frame → codec → admission → journal → ack.
+ * Each step belongs to a room of its own; this file only joins them and keeps the books, so that
+ * the ledger's equation (received = accepted + duplicate + rejected) holds after every verdict.
+ *
+ * A frame is decoded before `receive` first yields; nothing afterwards refers to the frame's bytes.
+ */
+import type { Logger } from 'pino';
+import type { Admission, Verdict } from '../admission/admission.ts';
+import type { BackpressureGate } from '../admission/backpressure-gate.ts';
+import { BatchDecoder, type DecodeLimits } from '../../codec/decode-batch.ts';
+import type { IngestMetrics } from './ingest-metrics.ts';
+import type { Journal } from '../../journal/lmdb/journal.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { errorMessage } from '../../lib/errors.ts';
+import {
+  type Batch,
+  type BatchAck,
+  type BatchRejectReason,
+  type Hello,
+  type PeerIdentity,
+  type Rejection,
+  SCHEMA_VERSION,
+  type ThrottleReason,
+} from '../../domain/telemetry.ts';
+
+const JOURNAL_RETRY_AFTER_MS = 1000;
+
+export interface IngestDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: IngestMetrics;
+  readonly admission: Admission;
+  readonly gate: BackpressureGate;
+  readonly journal: Journal;
+}
+
+export interface IngestOptions {
+  readonly collectorId: string;
+  readonly maxBatchBytes: number;
+  readonly decodeLimits: DecodeLimits;
+}
+
+/** One connection's way in. */
+export interface IngestSession {
+  readonly hello: Hello;
+  /** Never rejects. The frame's bytes are used only until the first await. */
+  receive(frame: Uint8Array): Promise<BatchAck>;
+  closed(): void;
+}
+
+export class Ingest {
+  readonly #deps: IngestDeps;
+  readonly #options: IngestOptions;
+
+  constructor(deps: IngestDeps, options: IngestOptions) {
+    this.#deps = deps;
+    this.#options = options;
+  }
+
+  /** Called once per authenticated connection. */
+  open(peer: PeerIdentity): IngestSession {
+    const { collectorId, maxBatchBytes, decodeLimits } = this.#options;
+    const decoder = new BatchDecoder(decodeLimits);
+    return {
+      hello: {
+        schemaVersion: SCHEMA_VERSION,
+        collectorId,
+        nodeId: peer.nodeIds[0],
+        maxBatchBytes,
+        maxBatchSamples: decodeLimits.maxBatchSamples,
+        acceptsSeriesTableId: true,
+      },
+      receive: (frame) => this.#receive(peer, decoder, frame),
+      closed: () => {},
+    };
+  }
+
+  /**
+   * A way in for the daemon itself: the same steps for the frames of `peer`, which are not counted
+   * among the agents' batches. Never rejects.
+   */
+  openInternal(peer: PeerIdentity): (frame: Uint8Array) => Promise<BatchAck> {
+    const decoder = new BatchDecoder(this.#options.decodeLimits);
+    return (frame) => this.#decide(peer, decoder, frame);
+  }
+
+  async #receive(peer: PeerIdentity, decoder: BatchDecoder, frame: Uint8Array): Promise<BatchAck> {
+    const startedMs = this.#deps.clock.monotonicMs();
+    const ack = await this.#decide(peer, decoder, frame);
+    this.#deps.metrics.observeBatch(ack.status, this.#deps.clock.monotonicMs() - startedMs);
+    return ack;
+  }
+
+  async #decide(peer: PeerIdentity, decoder: BatchDecoder, frame: Uint8Array): Promise<BatchAck> {
+    const decoded = decoder.decode(frame);
+    if (!decoded.ok) {
+      return this.#reject(peer, decoded, decoded.sampleCount, decoded.reason, decoded.message);
+    }
+    const { batch } = decoded;
+    const verdict = this.#deps.admission.admit(peer, batch);
+    switch (verdict.kind) {
+      case 'accept':
+        return this.#append(batch, verdict, frame.length);
+      case 'duplicate':
+        return this.#acknowledgeDuplicate(batch);
+      case 'reject':
+        return this.#reject(
+          peer,
+          batch,
+          batch.samples.series.length,
+          verdict.reason,
+          verdict.message,
+        );
+      case 'throttle':
+        return this.#throttle(batch, verdict.reason, verdict.retryAfterMs);
+    }
+  }
+
+  /** Makes what admission left of the batch durable; only then is anything counted or answered. */
+  async #append(
+    batch: Batch,
+    verdict: Extract<Verdict, { kind: 'accept' }>,
+    frameBytes: number,
+  ): Promise<BatchAck> {
+    const { journal, gate, clock } = this.#deps;
+    const { nodeId, samples, rejections } = verdict;
+    gate.enter(frameBytes);
+    try {
+      await journal.append({
+        nodeId,
+        epoch: batch.epoch,
+        sequence: batch.sequence,
+        receivedAtMs: clock.nowMs(),
+        table: batch.table,
+        samples,
+      });
+    } catch (error) {
+      this.#deps.logger.debug({ err: error, nodeId }, 'batch sent back: journal append failed');
+      return this.#throttle(batch, 'journal_full', JOURNAL_RETRY_AFTER_MS, errorMessage(error));
+    } finally {
+      gate.leave(frameBytes);
+    }
+    for (const { reason, count } of rejections) journal.ledger.countRejected(reason, count);
+    const rejected = batch.samples.series.length - samples.series.length;
+    return {
+      ...answerTo(batch),
+      status: rejections.length === 0 ? 'accepted' : 'partial',
+      accepted: samples.series.length,
+      rejected,
+      rejections,
+    };
+  }
+
+  /** A duplicate may still be on its way to the disk, sent over another connection a moment ago. */
+  async #acknowledgeDuplicate(batch: Batch): Promise<BatchAck> {
+    const { journal } = this.#deps;
+    try {
+      await journal.durable();
+    } catch (error) {
+      return this.#throttle(batch, 'journal_full', JOURNAL_RETRY_AFTER_MS, errorMessage(error));
+    }
+    journal.ledger.countDuplicate(batch.samples.series.length);
+    return { ...answerTo(batch), status: 'duplicate' };
+  }
+
+  #reject(
+    peer: PeerIdentity,
+    batch: { readonly epoch: number; readonly sequence: number },
+    samples: number,
+    reason: BatchRejectReason,
+    message: string,
+  ): BatchAck {
+    this.#deps.journal.ledger.countRejected(reason, samples);
+    this.#deps.metrics.countRejectedBatch(reason);
+    this.#deps.logger.debug({ nodeId: peer.nodeIds[0], reason, message }, 'batch rejected');
+    const rejections: Rejection[] = [{ reason, count: samples, firstSeries: '' }];
+    return { ...answerTo(batch), status: 'rejected', rejected: samples, rejections, message };
+  }
+
+  #throttle(
+    batch: Batch,
+    reason: ThrottleReason,
+    retryAfterMs: number,
+    message = `throttled: ${reason}`,
+  ): BatchAck {
+    this.#deps.journal.ledger.countThrottled(reason, batch.samples.series.length);
+    return { ...answerTo(batch), status: 'throttled', retryAfterMs, message };
+  }
+}
+
+function answerTo(batch: { readonly epoch: number; readonly sequence: number }): BatchAck {
+  return {
+    epoch: batch.epoch,
+    sequence: batch.sequence,
+    status: 'accepted',
+    accepted: 0,
+    rejected: 0,
+    rejections: [],
+    retryAfterMs: 0,
+    message: '',
+  };
+}

@@ -1,0 +1,386 @@
+/**
+ * The room that agents come in by: a QUIC endpoint with mutual TLS, a session per authenticated
+ * connection, and nothing of what a batch means. The door is what lies behind it.
+ *
+ *   constructed ──start──► listening ──stopAccepting──► finishing ──close──► closed
+ */
+import type { Logger } from 'pino';
+import { FrameBuffers } from '../../codec/frame-buffers.ts';
+import type { LimitsConfig, SecurityConfig, ServerConfig } from '../../config/schema.ts';
+import { parseSocketAddress } from '../../config/socket-address.ts';
+import { type Clock, sleep } from '../../lib/clock.ts';
+import { assert, type OperatingError } from '../../lib/errors.ts';
+import type {
+  QuicAddress,
+  QuicCloseReason,
+  QuicConnection,
+  QuicCredentials,
+  QuicEndpoint,
+  QuicTransportOptions,
+} from '../../transport/quic-endpoint.ts';
+import { checkCredentials, openQuicEndpoint } from '../../transport/quiche/quiche-endpoint.ts';
+import { repeat } from '../../lib/repeat.ts';
+import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
+import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
+import { Denylist } from './denylist.ts';
+import { FailureLog } from './failure-log.ts';
+import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
+import { readPeerIdentity } from './peer-identity.ts';
+import { type DoorSession, Session, type SessionTotals } from './session.ts';
+import { type CertificateFacts, type ReloadResult, TlsCredentials } from './tls-credentials.ts';
+
+const CHECK_INTERVAL_MS = 1000;
+const CLOSE_POLL_MS = 5;
+/** After the last answer was handed to the stack: time for a datagram that was lost to go again. */
+const CLOSE_LINGER_MS = 100;
+
+export interface ListenerDeps {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: ListenerMetrics;
+}
+
+export interface ListenerConfig {
+  readonly server: ServerConfig;
+  readonly security: SecurityConfig;
+  readonly limits: LimitsConfig;
+}
+
+/** What lies behind the listener. */
+export interface Door {
+  /** Called once per authenticated connection; throws nothing. */
+  open(peer: PeerIdentity): DoorSession;
+}
+
+export class Listener {
+  readonly #deps: ListenerDeps;
+  readonly #config: ListenerConfig;
+  readonly #door: Door;
+  readonly #failureLog: FailureLog;
+  readonly #sessions = new Map<QuicConnection, Session>();
+  readonly #connectionsByNode = new Map<string, number>();
+  readonly #totals = emptyTotals();
+  readonly #frameBuffers = new FrameBuffers();
+  #credentials: TlsCredentials | undefined;
+  #denylist: Denylist | undefined;
+  #endpoint: QuicEndpoint | undefined;
+  #stopChecks: () => void = () => {};
+  #isPaused = false;
+  #closing: Promise<void> | undefined;
+
+  constructor(deps: ListenerDeps, config: ListenerConfig, door: Door) {
+    this.#deps = deps;
+    this.#config = config;
+    this.#door = door;
+    this.#failureLog = new FailureLog(deps.clock);
+  }
+
+  /** Loads the credentials and binds the socket. Rejects with OperatingError. */
+  async start(): Promise<QuicAddress> {
+    assert(this.#endpoint === undefined, 'a listener is started once');
+    const { clock, metrics } = this.#deps;
+    const credentials = this.#loadCredentials();
+    this.#denylist = this.#loadDenylist();
+    const endpoint = await this.#openEndpoint(credentials);
+    this.#credentials = credentials;
+    this.#endpoint = endpoint;
+    credentials.watch();
+    this.#denylist.watch();
+    this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
+    metrics.observe(() => this.#snapshot(endpoint));
+    this.#warnOfSmallBuffer(endpoint.receiveBufferBytes);
+    return endpoint.address;
+  }
+
+  /** The kernel gives what its own limit allows, and says nothing. */
+  #warnOfSmallBuffer(givenBytes: number): void {
+    const { socket_buffer_bytes: askedBytes } = this.#config.server;
+    if (givenBytes >= askedBytes) return;
+    this.#deps.logger.warn(
+      { askedBytes, givenBytes, key: 'server.socket_buffer_bytes' },
+      'UDP receive buffer is smaller than asked for: raise net.core.rmem_max',
+    );
+  }
+
+  /** Stops reading all streams, so that flow control holds the agents. Idempotent. */
+  pauseReading(): void {
+    if (this.#isPaused) return;
+    this.#isPaused = true;
+    this.#totals.readingPauses += 1;
+    for (const session of this.#sessions.values()) session.pauseReading();
+  }
+
+  resumeReading(): void {
+    if (!this.#isPaused || this.#closing !== undefined) return;
+    this.#isPaused = false;
+    for (const session of this.#sessions.values()) session.resumeReading();
+  }
+
+  /** Reads the TLS files again for connections to come; a bad trio keeps the one in use. */
+  reloadCredentials(): ReloadResult {
+    assert(this.#credentials !== undefined, 'the listener is started before a reload');
+    return this.#credentials.reload();
+  }
+
+  /** Reads the denylist again; a bad one keeps the one in use. True where it could be used. */
+  reloadDenylist(): boolean {
+    assert(this.#denylist !== undefined, 'the listener is started before a reload');
+    return this.#denylist.reload();
+  }
+
+  /** Takes no more connections; the open ones go on. */
+  stopAccepting(): void {
+    this.#endpoint?.stopAccepting();
+  }
+
+  /**
+   * Reads no more, waits until what was received is answered and the answers are with the agents,
+   * at most `deadlineMs`, and closes every connection. Idempotent.
+   */
+  close(deadlineMs: number): Promise<void> {
+    this.#closing ??= this.#close(deadlineMs);
+    return this.#closing;
+  }
+
+  async #close(deadlineMs: number): Promise<void> {
+    const { clock } = this.#deps;
+    const endMs = clock.monotonicMs() + deadlineMs;
+    this.stopAccepting();
+    this.pauseReading();
+    this.#credentials?.close();
+    this.#denylist?.close();
+    this.#stopChecks();
+    while (this.#hasUnanswered() && clock.monotonicMs() < endMs) await sleep(clock, CLOSE_POLL_MS);
+    if (this.#sessions.size > 0) {
+      await sleep(clock, Math.max(0, Math.min(CLOSE_LINGER_MS, endMs - clock.monotonicMs())));
+    }
+    await this.#endpoint?.close(CLOSE_CODES.stopping, 'collector is stopping');
+  }
+
+  #hasUnanswered(): boolean {
+    for (const session of this.#sessions.values()) {
+      if (session.framesInFlight > 0 || session.queuedBytes > 0) return true;
+    }
+    return false;
+  }
+
+  #loadCredentials(): TlsCredentials {
+    const { logger, metrics, clock } = this.#deps;
+    const observer = {
+      onLoaded(certificate: CertificateFacts) {
+        metrics.credentialsLoaded(certificate);
+        const { subject, serialNumber, validToMs } = certificate;
+        const validTo = new Date(validToMs).toISOString();
+        logger.info({ subject, serialNumber, validTo }, 'TLS credentials loaded');
+      },
+      onReloadFailed(error: OperatingError) {
+        metrics.credentialReloadFailed();
+        logger.error({ err: error }, 'TLS credentials not reloaded; the old ones stay in use');
+      },
+    };
+    const tryOut = (credentials: QuicCredentials) =>
+      checkCredentials(transportOf(this.#config.server), credentials);
+    return new TlsCredentials(this.#config.security, clock, observer, tryOut);
+  }
+
+  #loadDenylist(): Denylist {
+    const { logger, metrics, clock } = this.#deps;
+    const { denylist_path: file } = this.#config.security;
+    return new Denylist(file, clock, {
+      onLoaded: (entries) => {
+        metrics.denylistLoaded(entries);
+        logger.info({ file, entries }, 'denylist loaded');
+        this.#closeDenied();
+      },
+      onReloadFailed(error: OperatingError) {
+        metrics.denylistReloadFailed();
+        logger.error({ err: error }, 'denylist not reloaded; the old one stays in use');
+      },
+    });
+  }
+
+  #openEndpoint(credentials: TlsCredentials): Promise<QuicEndpoint> {
+    const { server } = this.#config;
+    const { clock, logger, metrics } = this.#deps;
+    const bind = parseSocketAddress(server.listen_addr);
+    assert(bind !== undefined, 'server.listen_addr was validated with the configuration');
+    return openQuicEndpoint(
+      {
+        bind,
+        transport: transportOf(server),
+        socketBufferBytes: server.socket_buffer_bytes,
+        accept: {
+          credentials: () => credentials.current,
+          maxConnections: server.max_connections,
+          maxHandshakes: server.max_handshakes,
+          handshakeTimeoutMs: server.handshake_timeout_secs * 1000,
+          alwaysRetry: server.always_retry,
+          handlers: {
+            onConnected: (connection) => this.#onConnected(connection),
+            onData: (connection, streamId, bytes, fin) =>
+              this.#sessions.get(connection)?.onData(streamId, bytes, fin),
+            onReset: (connection, streamId) => this.#sessions.get(connection)?.onReset(streamId),
+            onDrained: (connection) => this.#sessions.get(connection)?.onDrained(),
+            onClosed: (connection, reason) => this.#onClosed(connection, reason),
+          },
+          onRefused: (why) => metrics.refused(why),
+        },
+        onError: (error) => logger.error({ err: error }, 'BUG in a session; its connection closes'),
+      },
+      clock,
+    );
+  }
+
+  #onConnected(connection: QuicConnection): void {
+    const { metrics, logger, clock } = this.#deps;
+    metrics.connectionAccepted();
+    const result = readPeerIdentity(connection.peerCertificates()[0]);
+    if (!result.ok) {
+      this.#deny(connection, 'identity', result.reason);
+      return;
+    }
+    const { identity } = result;
+    const [nodeId] = identity.nodeIds;
+    if (this.#denylist?.has(identity)) {
+      this.#deny(connection, 'certificate_denied', 'certificate denied');
+      return;
+    }
+    const sameNode = this.#connectionsByNode.get(nodeId) ?? 0;
+    if (sameNode >= this.#config.server.max_connections_per_node) {
+      const limit = `server.max_connections_per_node is ${sameNode}`;
+      this.#deny(connection, 'node_connections', `${nodeId} is connected too often: ${limit}`);
+      return;
+    }
+    this.#connectionsByNode.set(nodeId, sameNode + 1);
+    const session = new Session(connection, this.#door.open(identity), this.#totals, {
+      peer: identity,
+      maxFrameBytes: this.#config.limits.max_batch_bytes,
+      frameBuffers: this.#frameBuffers,
+      monotonicMs: () => clock.monotonicMs(),
+    });
+    this.#sessions.set(connection, session);
+    if (this.#isPaused) session.pauseReading();
+    const { fingerprint256 } = identity;
+    const remote = connection.remoteAddress;
+    logger.info({ connection: connection.id, nodeId, remote, fingerprint256 }, 'agent connected');
+  }
+
+  #deny(connection: QuicConnection, word: CloseWord, reason: string): void {
+    const remote = connection.remoteAddress;
+    const admitted = this.#failureLog.admit(word);
+    if (admitted) {
+      const fields = { connection: connection.id, remote, ...admitted };
+      this.#deps.logger.warn(fields, `agent turned away: ${reason}`);
+    }
+    connection.close(CLOSE_CODES[word], reason);
+  }
+
+  #onClosed(connection: QuicConnection, reason: QuicCloseReason): void {
+    const { metrics } = this.#deps;
+    const word = closeWord(reason);
+    if (!reason.wasConnected) {
+      metrics.handshakeFailed(sideOf(reason), word);
+      this.#logFailedHandshake(connection, reason, word);
+      return;
+    }
+    metrics.connectionClosed(sideOf(reason), word);
+    const session = this.#sessions.get(connection);
+    if (session === undefined) return;
+    this.#sessions.delete(connection);
+    session.onClosed();
+    this.#forgetConnectionOf(session.peer.nodeIds[0]);
+    this.#logClosed(connection, session, reason, word);
+  }
+
+  #forgetConnectionOf(nodeId: string): void {
+    const left = (this.#connectionsByNode.get(nodeId) ?? 1) - 1;
+    if (left === 0) this.#connectionsByNode.delete(nodeId);
+    else this.#connectionsByNode.set(nodeId, left);
+  }
+
+  #logFailedHandshake(connection: QuicConnection, reason: QuicCloseReason, word: string): void {
+    const admitted = this.#failureLog.admit(`handshake ${reason.by} ${word}`);
+    if (!admitted) return;
+    const { remoteAddress: remote, id } = connection;
+    const fields = { connection: id, remote, by: reason.by, reason: word, code: reason.code };
+    this.#deps.logger.warn({ ...fields, ...admitted }, 'handshake failed');
+  }
+
+  #logClosed(
+    connection: QuicConnection,
+    session: Session,
+    reason: QuicCloseReason,
+    word: string,
+  ): void {
+    const { clock, logger } = this.#deps;
+    const nodeId = session.peer.nodeIds[0];
+    const seconds = Math.round((clock.monotonicMs() - session.openedAtMs) / 1000);
+    const { by, code, reason: text } = reason;
+    const fields = { connection: connection.id, nodeId, by, reason: word, code, text, seconds };
+    logger.info(fields, 'agent disconnected');
+  }
+
+  #checkSessions(): void {
+    const nowMs = this.#deps.clock.nowMs();
+    for (const session of this.#sessions.values()) session.check(nowMs);
+  }
+
+  /** Over a copy, because a session that is closed leaves the map. */
+  #closeDenied(): void {
+    for (const session of [...this.#sessions.values()]) {
+      if (!this.#denylist?.has(session.peer)) continue;
+      session.close('certificate_denied', 'certificate denied');
+    }
+  }
+
+  #snapshot(endpoint: QuicEndpoint): ListenerSnapshot {
+    const sessions = this.#sessions;
+    return {
+      connections: endpoint.connections,
+      handshakes: endpoint.handshakes,
+      streams: this.#totals.streams,
+      framesInFlight: this.#totals.framesInFlight,
+      unfinishedFrameBytes: this.#totals.unfinishedFrameBytes,
+      isPaused: this.#isPaused,
+      receiveBufferBytes: endpoint.receiveBufferBytes,
+      traffic: this.#totals,
+      quic: endpoint.counters,
+      // Only this one has to ask every session.
+      get ackBytesQueued() {
+        let bytes = 0;
+        for (const session of sessions.values()) bytes += session.queuedBytes;
+        return bytes;
+      },
+    };
+  }
+}
+
+function transportOf(server: ServerConfig): QuicTransportOptions {
+  return {
+    alpn: ALPN_PROTOCOL,
+    idleTimeoutMs: server.connection_timeout_secs * 1000,
+    maxStreamsBidi: server.max_streams_per_connection,
+    maxStreamsUni: server.max_streams_per_connection,
+    streamWindowBytes: server.stream_window_bytes,
+    connectionWindowBytes: server.connection_window_bytes,
+    maxUdpPayloadBytes: server.max_udp_payload_bytes,
+  };
+}
+
+function sideOf(reason: QuicCloseReason): 'peer' | 'local' {
+  return reason.by === 'peer' ? 'peer' : 'local';
+}
+
+function emptyTotals(): SessionTotals {
+  return {
+    framesBidi: 0,
+    framesUni: 0,
+    streamBytes: 0,
+    acksSent: 0,
+    streamResets: 0,
+    readingPauses: 0,
+    streams: 0,
+    framesInFlight: 0,
+    unfinishedFrameBytes: 0,
+  };
+}

@@ -1,0 +1,90 @@
+/**
+ * A writer's worker thread: opens the journal for reading and the writer, and runs the loop between
+ * them until told to close. Whatever goes wrong here ends this thread alone; the main thread starts
+ * another one at the committed cursor.
+ */
+import { isMainThread, type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { decodeSeriesTable } from '../../codec/series-table.ts';
+import { JournalReader } from '../../journal/lmdb/journal-reader.ts';
+import { systemClock } from '../../lib/clock.ts';
+import { assert, errorMessage } from '../../lib/errors.ts';
+import { nodeFileSystem } from '../../lib/filesystem.ts';
+import { repeat } from '../../lib/repeat.ts';
+import { nameThread } from '../../lib/thread-name.ts';
+import { DeadLetterFile } from './dead-letter.ts';
+import { ProgressReporter } from './progress-reporter.ts';
+import { RecordFeed } from './record-feed.ts';
+import { createTableLookup } from './table-cache.ts';
+import type { Writer, WriterDeps, WriterLog, WriterTask } from './writer.ts';
+import { WriterLoop } from './writer-loop.ts';
+import type { FromWorker, ToWorker, WorkerSetup } from './writer-messages.ts';
+
+const STATUS_INTERVAL_MS = 1000;
+
+async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
+  const { task, journalDir, deadLetterDir, startCursor } = setup;
+  nameThread(`writer-${task.name}`);
+  const post = (message: FromWorker) => port.postMessage(message);
+  const log: WriterLog = (level, message, fields = {}) =>
+    post({ type: 'log', level, message, fields });
+  const stopping = new AbortController();
+  const journal = JournalReader.open(journalDir);
+  const deadLetters = new DeadLetterFile(nodeFileSystem, systemClock, {
+    dir: deadLetterDir,
+    writer: task.name,
+  });
+  const deps: WriterDeps = {
+    ...{ clock: systemClock, log, fs: nodeFileSystem, random: Math.random, startCursor },
+    table: createTableLookup((id) => journal.table(id), decodeSeriesTable),
+    deadLetter: (letters) => deadLetters.append(letters),
+    signal: stopping.signal,
+  };
+  const writer = await openWriter(task, deps);
+  const feed = new RecordFeed({ ...deps, source: journal }, startCursor);
+  const reporter = new ProgressReporter((progress) => post({ type: 'progress', progress }));
+  const report = reporter.report.bind(reporter);
+  const loop = new WriterLoop({ ...deps, feed, writer, report }, { startCursor });
+  const postStatus = () =>
+    post({ type: 'status', status: { ...loop.status(), deadLetters: deadLetters.letters } });
+
+  port.on('message', (message: ToWorker) => {
+    if (message.type === 'head') loop.notifyHead(message.seq);
+    else if (message.type === 'committed') reporter.committed();
+    else if (message.type === 'drain') void drain(message.targetSeq, message.budgetMs);
+    else {
+      stopping.abort();
+      loop.close();
+    }
+  });
+  async function drain(targetSeq: number, budgetMs: number): Promise<void> {
+    await loop.drain(targetSeq, budgetMs);
+    await reporter.idle();
+    postStatus();
+    post({ type: 'drained' });
+  }
+
+  const stopStatus = repeat(systemClock, STATUS_INTERVAL_MS, postStatus);
+  await loop.run();
+  stopStatus();
+  await writer.close();
+  await journal.close();
+  port.close();
+}
+
+/** Loads only the writer that is asked for: each brings libraries of its own. */
+async function openWriter(task: WriterTask, deps: WriterDeps): Promise<Writer> {
+  if (task.name === 'influxdb') {
+    const { openInfluxWriter } = await import('./influx/influx-writer.ts');
+    return openInfluxWriter(task.settings, deps);
+  }
+  const { openParquetWriter } = await import('./parquet/parquet-writer.ts');
+  return openParquetWriter(task.settings, deps);
+}
+
+assert(!isMainThread && parentPort !== null, 'the writer worker runs in a thread of its own');
+const port = parentPort;
+runWorker(port, workerData as WorkerSetup).catch((error: unknown) => {
+  port.postMessage({ type: 'fatal', message: errorMessage(error) } satisfies FromWorker);
+  // Let the thread fail: the main thread sees its exit code and starts another.
+  throw error;
+});

@@ -1,0 +1,122 @@
+/**
+ * Opening: reads the rows that tell where things stand, settles which writers there are, and takes
+ * the directory over in one transaction. Its time depends on nodes and tables, not on the backlog.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../../lib/clock.ts';
+import { Cursors } from './cursors.ts';
+import { JournalEnvironment, readJson, WriteList } from './environment.ts';
+import {
+  IDENTITY_KEY,
+  type JournalIdentity,
+  loadCursors,
+  loadState,
+  newCursor,
+  newIdentity,
+} from './journal-state.ts';
+import { Ledger } from './ledger.ts';
+import { LiveTables } from './live-tables.ts';
+import { Producers } from './producers.ts';
+import { SeriesLog } from './series-log.ts';
+import { type JournalCore, writeState } from './transactions.ts';
+
+export interface OpeningOptions {
+  readonly dir: string;
+  readonly maxBytes: number;
+  readonly writers: readonly string[];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface OpenedJournal {
+  readonly core: JournalCore;
+  readonly identity: JournalIdentity;
+  /** The previous opening was not followed by a close. */
+  readonly unclean: boolean;
+}
+
+/** Opens the environment and takes the lease; the directory must be locked. */
+export async function openCore(options: OpeningOptions): Promise<OpenedJournal> {
+  const env = JournalEnvironment.openForWriting(options.dir, options.maxBytes);
+  try {
+    return await takeOver(env, options);
+  } catch (error) {
+    await env.close();
+    throw error;
+  }
+}
+
+async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promise<OpenedJournal> {
+  const { clock, logger } = options;
+  const state = loadState(env);
+  const stored = readJson<JournalIdentity>(env.tables.meta, IDENTITY_KEY);
+  const identity = stored ?? newIdentity(clock.nowMs());
+  const { head, tail, gaps } = state;
+  const core: JournalCore = {
+    env,
+    producers: new Producers(),
+    tables: new LiveTables(),
+    cursors: new Cursors(),
+    ledger: new Ledger(() => core.head.cumulativeSamples),
+    series: new SeriesLog(env.tables.series),
+    head,
+    tail,
+    gaps,
+  };
+  for (const { key, why } of core.series.damaged) {
+    logger.warn({ row: key, why }, 'known series are damaged: those in this row count as new');
+  }
+  core.ledger.restore(state.ledger);
+  const producers = env.tables.producers.getRange().map(({ value }) => value);
+  core.producers.restore(producers, clock.monotonicMs());
+  restoreTables(core, clock.monotonicMs());
+  const writes = new WriteList();
+  settleCursors(core, options, writes);
+  writes.putJson(env.tables.meta, IDENTITY_KEY, identity);
+  writeState(writes, core, {});
+  await env.takeLease(writes);
+  logger.info(
+    {
+      headSeq: head.seq,
+      tailSeq: tail.seq,
+      unclean: !state.clean,
+      producers: core.producers.count,
+    },
+    'journal opened',
+  );
+  return { core, identity, unclean: !state.clean };
+}
+
+/** When a table was used last is not stored: now, and by the newest record, is on the safe side. */
+function restoreTables({ env, tables, head }: JournalCore, nowMs: number): void {
+  const ids = [...env.tables.tables.getKeys()];
+  const bytes = ids.length === 0 ? 0 : env.usedBytes(env.tables.tables) / ids.length;
+  for (const id of ids) tables.use(id, bytes, head.seq, nowMs);
+}
+
+/**
+ * Drops the cursors of writers that are gone, which would hold the log for ever, and adds new ones.
+ */
+function settleCursors(core: JournalCore, options: OpeningOptions, writes: WriteList): void {
+  const { env, tail, cursors, ledger } = core;
+  const stored = loadCursors(env);
+  for (const [writer, row] of stored) {
+    if (options.writers.includes(writer)) continue;
+    writes.remove(env.tables.cursors, writer);
+    options.logger.warn(
+      { writer, cursor: row.position.seq, headSeq: core.head.seq },
+      'writer is not configured any more: its cursor is dropped',
+    );
+  }
+  for (const writer of options.writers) {
+    const row = stored.get(writer) ?? newCursor(tail);
+    cursors.add(writer, row);
+    ledger.setWriter(writer, row);
+    if (stored.has(writer)) continue;
+    writes.putJson(env.tables.cursors, writer, row);
+    options.logger.info(
+      { writer, cursor: row.position.seq },
+      'new writer starts at the oldest record',
+    );
+  }
+}

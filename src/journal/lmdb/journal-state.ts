@@ -1,0 +1,94 @@
+/**
+ * What the journal knows of itself besides the records, and how it is read at open: a handful of
+ * rows and the producers' windows, never the records, however long the backlog.
+ */
+import { randomUUID } from 'node:crypto';
+import { OperatingError } from '../../lib/errors.ts';
+import type { Cursor } from './cursors.ts';
+import { type JournalEnvironment, readJson } from './environment.ts';
+import type { LedgerSnapshot } from './ledger.ts';
+import { ORIGIN, type Position, readPosition } from './record.ts';
+
+export const STATE_KEY = 'state';
+export const IDENTITY_KEY = 'identity';
+
+/** Written with every transaction of the journal. */
+export interface StoredState {
+  /** The newest record, which may have been removed since. */
+  readonly head: Position;
+  /** The newest record that has been removed. */
+  readonly tail: Position;
+  /** Sequences that fell out of a producer's window without having been seen. */
+  readonly gaps: number;
+  /** True only between a close and the next open. */
+  readonly clean: boolean;
+  readonly ledger: LedgerSnapshot;
+}
+
+/** Written once. */
+export interface JournalIdentity {
+  readonly id: string;
+  readonly createdAtMs: number;
+}
+
+const EMPTY_STATE: StoredState = {
+  head: ORIGIN,
+  tail: ORIGIN,
+  gaps: 0,
+  clean: true,
+  ledger: { duplicate: 0, rejected: {}, throttled: {} },
+};
+
+/** The identity of a journal that is being made. */
+export function newIdentity(nowMs: number): JournalIdentity {
+  return { id: randomUUID(), createdAtMs: nowMs };
+}
+
+/** Reads the state and holds it against the log's last record. Throws JOURNAL_DAMAGED. */
+export function loadState(env: JournalEnvironment): StoredState {
+  const state = readJson<StoredState>(env.tables.meta, STATE_KEY) ?? EMPTY_STATE;
+  const last = env.lastLogSeq() ?? state.tail.seq;
+  if (last !== state.head.seq) {
+    throw new OperatingError(
+      'JOURNAL_DAMAGED',
+      `cannot open journal ${env.dir}: its last record is ${last}, should be ${state.head.seq}`,
+    );
+  }
+  return state;
+}
+
+/** The cursors as stored, by writer. */
+export function loadCursors(env: JournalEnvironment): Map<string, Cursor> {
+  const cursors = new Map<string, Cursor>();
+  for (const { key, value } of env.tables.cursors.getRange()) {
+    cursors.set(key, JSON.parse(Buffer.from(value).toString('utf8')) as Cursor);
+  }
+  return cursors;
+}
+
+/**
+ * A writer that is new here gets everything still in the log; what is gone was accepted before it
+ * existed.
+ */
+export function newCursor(tail: Position): Cursor {
+  return { position: tail, written: 0, deadLettered: 0, skipped: tail.cumulativeSamples };
+}
+
+const MAX_DAMAGED_RUN = 1000;
+
+/**
+ * The position after the record `seq`. Where that record is damaged, the next intact one tells: its
+ * own position less itself. Where none follows soon, the head's figures are taken.
+ */
+export function positionOf(env: JournalEnvironment, seq: number, head: Position): Position {
+  if (seq === head.seq) return head;
+  for (let next = seq; next <= Math.min(head.seq, seq + MAX_DAMAGED_RUN); next += 1) {
+    const bytes = env.logBytes(next);
+    const found = bytes === undefined ? undefined : readPosition(next, bytes);
+    if (found === undefined) continue;
+    const { cumulativeSamples, cumulativeBytes, samples } = found;
+    if (next === seq) return { seq, cumulativeSamples, cumulativeBytes };
+    return { seq, cumulativeSamples: cumulativeSamples - samples, cumulativeBytes };
+  }
+  return { ...head, seq };
+}

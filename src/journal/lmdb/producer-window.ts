@@ -1,0 +1,146 @@
+/**
+ * Which sequences of one producer (one node, one epoch) are already in the journal. Pure.
+ *
+ * Everything up to `floor` counts as durable; above it a bitmap remembers WINDOW_SEQUENCES
+ * sequences that may arrive in any order.
+ *
+ *     1 … floor            floor+1 … floor+WINDOW_SEQUENCES              above
+ *     durable              a bit each: durable or new                    new
+ *
+ * The floor rises over sequences as they become contiguous. A sequence above the window moves the
+ * window up to it; what the floor passes without having been seen is a known gap, counted, and from
+ * then on answered as durable: taking it would need unbounded memory of what was taken before.
+ *
+ * So a client must keep (highest sequence sent − lowest sequence not finally answered) below
+ * WINDOW_SEQUENCES; then it never meets a gap of its own. The reference client does.
+ *
+ * A producer first seen above the window has a past elsewhere (another collector, or forgotten
+ * here): its window starts there and nothing is counted.
+ */
+import { assert } from '../../lib/errors.ts';
+
+/** How many sequences above the lowest unanswered one a client may have under way. */
+export const WINDOW_SEQUENCES = 1024;
+
+const WORDS = WINDOW_SEQUENCES / 32;
+/** Bytes of an encoded window: floor as float64, then the bitmap. */
+export const WINDOW_BYTES = 8 + 4 * WORDS;
+
+export class ProducerWindow {
+  #floor = 0;
+  #fresh = true;
+  /** Bit `sequence % WINDOW_SEQUENCES`, for the sequences above the floor. */
+  readonly #bits: Uint32Array;
+
+  constructor(bits: Uint32Array = new Uint32Array(WORDS)) {
+    this.#bits = bits;
+  }
+
+  /** Everything up to here is durable or a known gap. */
+  get floor(): number {
+    return this.#floor;
+  }
+
+  has(sequence: number): boolean {
+    if (sequence <= this.#floor) return true;
+    return sequence <= this.#floor + WINDOW_SEQUENCES && this.#bit(sequence);
+  }
+
+  /**
+   * Marks `sequence` durable and returns by how much the count of known gaps changes: holes that
+   * fell out of the window, or −1 for a hole that was filled after all.
+   */
+  add(sequence: number): number {
+    assert(
+      Number.isSafeInteger(sequence) && sequence > 0,
+      `sequence ${sequence} cannot be tracked`,
+    );
+    if (sequence <= this.#floor) return -1;
+    let gaps = 0;
+    if (sequence > this.#floor + WINDOW_SEQUENCES) {
+      const skipped = this.#raiseFloor(sequence - WINDOW_SEQUENCES);
+      gaps = this.#fresh ? 0 : skipped;
+    }
+    this.#fresh = false;
+    this.#setBit(sequence);
+    while (this.#bit(this.#floor + 1)) {
+      this.#floor += 1;
+      this.#clearBit(this.#floor);
+    }
+    return gaps;
+  }
+
+  /** Returns how many sequences below the new floor were never seen. */
+  #raiseFloor(floor: number): number {
+    const missed = floor - this.#floor;
+    if (missed >= WINDOW_SEQUENCES) {
+      const seen = this.#countBits();
+      this.#bits.fill(0);
+      this.#floor = floor;
+      return missed - seen;
+    }
+    let gaps = 0;
+    while (this.#floor < floor) {
+      this.#floor += 1;
+      if (!this.#bit(this.#floor)) gaps += 1;
+      this.#clearBit(this.#floor);
+    }
+    return gaps;
+  }
+
+  copy(): ProducerWindow {
+    const copy = new ProducerWindow(this.#bits.slice());
+    copy.#floor = this.#floor;
+    copy.#fresh = this.#fresh;
+    return copy;
+  }
+
+  /** Why this cannot be a window that `add` made; undefined where it can. */
+  get flaw(): string | undefined {
+    if (!Number.isSafeInteger(this.#floor) || this.#floor < 0) return `floor ${this.#floor}`;
+    return this.#bit(this.#floor + 1) ? `floor ${this.#floor} was not raised` : undefined;
+  }
+
+  /** Writes WINDOW_BYTES into `target` at `offset`. */
+  encodeInto(target: Uint8Array, offset: number): void {
+    const view = new DataView(target.buffer, target.byteOffset + offset, WINDOW_BYTES);
+    view.setFloat64(0, this.#floor, true);
+    this.#bits.forEach((word, index) => {
+      view.setUint32(8 + 4 * index, word, true);
+    });
+  }
+
+  static decode(bytes: Uint8Array, offset: number): ProducerWindow {
+    const view = new DataView(bytes.buffer, bytes.byteOffset + offset, WINDOW_BYTES);
+    const window = new ProducerWindow();
+    window.#floor = view.getFloat64(0, true);
+    window.#fresh = false;
+    for (let word = 0; word < WORDS; word += 1) {
+      window.#bits[word] = view.getUint32(8 + 4 * word, true);
+    }
+    return window;
+  }
+
+  #bit(sequence: number): boolean {
+    const slot = sequence % WINDOW_SEQUENCES;
+    return (this.#bits[slot >>> 5]! & (1 << (slot & 31))) !== 0;
+  }
+
+  #setBit(sequence: number): void {
+    const slot = sequence % WINDOW_SEQUENCES;
+    this.#bits[slot >>> 5]! |= 1 << (slot & 31);
+  }
+
+  #clearBit(sequence: number): void {
+    const slot = sequence % WINDOW_SEQUENCES;
+    this.#bits[slot >>> 5]! &= ~(1 << (slot & 31));
+  }
+
+  #countBits(): number {
+    let count = 0;
+    for (let word of this.#bits) {
+      for (; word !== 0; word &= word - 1) count += 1;
+    }
+    return count;
+  }
+}

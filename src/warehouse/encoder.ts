@@ -1,0 +1,46 @@
+/**
+ * What the warehouse writer asks of a Parquet library. Two implement it: hyparquet-encoder.ts and
+ * parquetjs-encoder.ts.
+ */
+import type { ParquetConfig } from '../config/schema.ts';
+
+/** The cells of numbered series. Equal texts have equal numbers, so that nobody hashes a string. */
+export interface SeriesCells {
+  /** The number of the text in a cell of a series; 0 for NULL. */
+  textId(series: number, cell: number): number;
+  /** The text of a number; NULL for 0. */
+  text(textId: number): string | null;
+}
+
+/** Consecutive rows of one series each, in parallel arrays. */
+export interface SeriesRuns {
+  /** As `SeriesCells` numbers them. */
+  readonly series: Uint32Array;
+  readonly rows: Uint32Array;
+}
+
+/** Sorted rows: `runs` one after another, the columns row by row. */
+export interface RowGroup {
+  readonly rows: number;
+  readonly cells: SeriesCells;
+  readonly runs: SeriesRuns;
+  readonly timestampsMs: Float64Array;
+  readonly values: Float64Array;
+  readonly receivedAtMs: Float64Array;
+}
+
+/** One Parquet file that is being written. After an error only the file's `close` is left to do. */
+export interface FileEncoder {
+  /** Encodes and writes `group`; nothing of it is kept. */
+  writeRowGroup(group: RowGroup): Promise<void>;
+  /** Writes the footer with `metadata`; the caller syncs and closes the file. */
+  finish(metadata: ReadonlyMap<string, string>): Promise<void>;
+  /** Bytes handed to the file so far. */
+  readonly bytes: number;
+}
+
+export interface EncoderOptions {
+  readonly compression: ParquetConfig['compression'];
+  /** For the footer: which program wrote the file. */
+  readonly createdBy: string;
+}

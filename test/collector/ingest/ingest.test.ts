@@ -1,0 +1,150 @@
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { expect, test } from 'vitest';
+import { Admission } from '../../../src/collector/admission/admission.ts';
+import { BackpressureGate } from '../../../src/collector/admission/backpressure-gate.ts';
+import { SeriesLimiter } from '../../../src/collector/admission/series-limiter.ts';
+import { encodeBatch } from '../../../src/codec/encode-batch.ts';
+import { Ingest } from '../../../src/collector/ingest/ingest.ts';
+import { createIngestMetrics } from '../../../src/collector/ingest/ingest-metrics.ts';
+import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
+import { systemClock } from '../../../src/lib/clock.ts';
+import type { PeerIdentity } from '../../../src/domain/telemetry.ts';
+import { countedSamples } from '../../helpers/counted-samples.ts';
+import { openJournal } from '../../helpers/journal-bench.ts';
+import { tempDir } from '../../helpers/temp-dir.ts';
+import { testLimits } from '../../helpers/test-limits.ts';
+import { TEST_LIMITS } from '../../helpers/wire-batch.ts';
+
+const PEER: PeerIdentity = {
+  nodeIds: ['gpu-001'],
+  fingerprint256: 'AB:CD',
+  serialNumber: '01',
+  validToMs: Number.MAX_SAFE_INTEGER,
+};
+const SAMPLES = 5;
+
+async function setUp(options: { journalBytes?: number; maxCardinality?: number } = {}) {
+  const dir = tempDir();
+  const journal = await openJournal(dir, { maxBytes: options.journalBytes ?? 64 * 1024 * 1024 });
+  const limits = testLimits({ max_cardinality: options.maxCardinality ?? 1000 });
+  const gate = new BackpressureGate({ maxBatches: 100, maxBytes: 1_000_000 });
+  const series = new SeriesLimiter(systemClock, limits, () => {});
+  const admission = new Admission({
+    clock: systemClock,
+    limits,
+    delegates: [],
+    producer: (nodeId, epoch, sequence) => journal.producer(nodeId, epoch, sequence),
+    gate,
+    series,
+  });
+  const ingest = new Ingest(
+    {
+      clock: systemClock,
+      logger: pino({ enabled: false }),
+      metrics: createIngestMetrics(new Registry()),
+      admission,
+      gate,
+      journal,
+    },
+    { collectorId: 'c', maxBatchBytes: 1_000_000, decodeLimits: TEST_LIMITS },
+  );
+  return { dir, journal, gate, ingest };
+}
+
+function frameOf(sequence: number, samples = countedSamples(SAMPLES, systemClock.nowMs())) {
+  return encodeBatch({
+    nodeId: '',
+    epoch: 1,
+    sequence,
+    table: samples.table,
+    samples: samples.next(),
+  });
+}
+
+test('a session greets with the identity it will stamp and the limits in force', async () => {
+  const { ingest } = await setUp();
+  expect(ingest.open(PEER).hello).toEqual({
+    schemaVersion: 1,
+    collectorId: 'c',
+    nodeId: 'gpu-001',
+    maxBatchBytes: 1_000_000,
+    maxBatchSamples: TEST_LIMITS.maxBatchSamples,
+    acceptsSeriesTableId: true,
+  });
+});
+
+test('an accepted batch is in the journal, under the stamped node, when it is acknowledged', async () => {
+  const { dir, ingest, journal, gate } = await setUp();
+  const ack = await ingest.open(PEER).receive(frameOf(1));
+  expect(ack).toMatchObject({ status: 'accepted', accepted: SAMPLES, rejected: 0 });
+  const reader = JournalReader.open(dir);
+  expect(reader.read(0, 10, 1e6).records).toMatchObject([{ nodeId: 'gpu-001', sequence: 1 }]);
+  await reader.close();
+  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, received: SAMPLES });
+  expect(gate.batches).toBe(0);
+});
+
+test('a batch that comes on two connections at once is taken once and acknowledged on both', async () => {
+  const { dir, ingest, journal } = await setUp();
+  const frame = frameOf(1);
+  const acks = await Promise.all([
+    ingest.open(PEER).receive(frame),
+    ingest.open(PEER).receive(frame),
+  ]);
+  expect(acks.map(({ status }) => status)).toEqual(['accepted', 'duplicate']);
+  const reader = JournalReader.open(dir);
+  expect(reader.read(0, 10, 1e6).records).toHaveLength(1);
+  await reader.close();
+  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, duplicate: SAMPLES });
+});
+
+test('when the journal is full the batch is sent back, counted nowhere, and taken later as new', async () => {
+  const { ingest, journal } = await setUp({ journalBytes: 64 * 1024 });
+  const session = ingest.open(PEER);
+  let sequence = 0;
+  let status = 'accepted';
+  while (status === 'accepted' && sequence < 1000) {
+    sequence += 1;
+    ({ status } = await session.receive(frameOf(sequence)));
+  }
+  expect(status).toBe('throttled');
+  const { accepted, received } = journal.ledger;
+  expect(accepted).toBe((sequence - 1) * SAMPLES);
+  expect(received).toBe(accepted);
+  expect(journal.producer('gpu-001', 1, sequence)).toBe('new');
+
+  for (const writer of ['influxdb', 'parquet']) {
+    await journal.commitCursor(writer, journal.headSeq, 0);
+  }
+  let ack = await session.receive(frameOf(sequence));
+  while (ack.status === 'throttled') {
+    expect(ack.retryAfterMs).toBeGreaterThan(0);
+    await journal.probe();
+    ack = await session.receive(frameOf(sequence));
+  }
+  expect(ack).toMatchObject({ status: 'accepted', accepted: SAMPLES });
+});
+
+test('of a batch over the series limit the known series are kept and the others named', async () => {
+  const { ingest, journal } = await setUp({ maxCardinality: 3 });
+  const ack = await ingest.open(PEER).receive(frameOf(1));
+  expect(ack).toMatchObject({
+    status: 'partial',
+    accepted: 3,
+    rejected: 2,
+    rejections: [{ reason: 'cardinality_global', count: 2 }],
+  });
+  expect(journal.ledger).toMatchObject({ accepted: 3, received: SAMPLES });
+});
+
+test('bytes that are no batch are rejected with a reason, and the session goes on', async () => {
+  const { ingest, journal } = await setUp();
+  const session = ingest.open(PEER);
+  expect(await session.receive(Buffer.from([0xff, 0xff]))).toMatchObject({
+    status: 'rejected',
+    rejections: [{ reason: 'bad_frame' }],
+  });
+  expect(await session.receive(frameOf(1))).toMatchObject({ status: 'accepted' });
+  expect(journal.ledger).toMatchObject({ accepted: SAMPLES });
+});

@@ -1,0 +1,149 @@
+import { describe, expect, test } from 'vitest';
+import {
+  EPOCHS_PER_NODE,
+  type Now,
+  type ProducerStep,
+  Producers,
+} from '../../../src/journal/lmdb/producers.ts';
+
+const step = (sequence: number, epoch = 1, nodeId = 'node-1'): ProducerStep => ({
+  nodeId,
+  epoch,
+  sequence,
+});
+
+const NOW: Now = { wallMs: 1000, monotonicMs: 10 };
+
+/** Stores what is planned in a map, as a transaction would, and folds it. */
+function commit(
+  producers: Producers,
+  stored: Map<string, Uint8Array>,
+  steps: ProducerStep[],
+  now = NOW,
+): void {
+  for (const each of steps) producers.begin(each);
+  const plan = producers.plan(steps, now);
+  for (const { key, value } of plan.puts) stored.set(key.join(), value);
+  for (const key of plan.removes) stored.delete(key.join());
+  plan.fold();
+}
+
+describe('producers', () => {
+  test('a sequence is new, then pending, then durable', () => {
+    const producers = new Producers();
+    expect(producers.state('node-1', 1, 1)).toBe('new');
+    producers.begin(step(1));
+    expect(producers.state('node-1', 1, 1)).toBe('pending');
+    const plan = producers.plan([step(1)], NOW);
+    expect(producers.state('node-1', 1, 1)).toBe('pending');
+    plan.fold();
+    expect(producers.state('node-1', 1, 1)).toBe('durable');
+    expect(producers.state('node-1', 2, 1)).toBe('new');
+    expect(producers.state('node-2', 1, 1)).toBe('new');
+  });
+
+  test('an abandoned sequence is new again and leaves nothing behind', () => {
+    const producers = new Producers();
+    producers.begin(step(1));
+    producers.plan([step(1)], NOW);
+    producers.abandon([step(1)]);
+    expect(producers.state('node-1', 1, 1)).toBe('new');
+    expect(producers.count).toBe(0);
+  });
+
+  test('sequence 0 is never tracked', () => {
+    const producers = new Producers();
+    commit(producers, new Map(), [step(0), step(0)]);
+    expect(producers.state('node-1', 1, 0)).toBe('new');
+    expect(producers.count).toBe(0);
+  });
+
+  test('what is stored restores the same answers', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    commit(producers, stored, [step(1), step(2), step(5), step(9, 7), step(3, 1, 'nöde')]);
+    const restored = new Producers();
+    restored.restore(stored.values(), 0);
+    expect(restored.count).toBe(3);
+    for (let sequence = 1; sequence < 12; sequence += 1) {
+      for (const [node, epoch] of [
+        ['node-1', 1],
+        ['node-1', 7],
+        ['nöde', 1],
+      ] as const) {
+        expect(restored.state(node, epoch, sequence)).toBe(producers.state(node, epoch, sequence));
+      }
+    }
+  });
+
+  test('a node keeps its latest epochs, in memory and stored', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    for (let epoch = 1; epoch <= EPOCHS_PER_NODE; epoch += 1) {
+      commit(producers, stored, [step(1, epoch)]);
+    }
+    commit(producers, stored, [step(2, 1)]);
+    commit(producers, stored, [step(1, 100)]);
+    expect(producers.count).toBe(EPOCHS_PER_NODE);
+    expect(stored.size).toBe(EPOCHS_PER_NODE);
+    expect(producers.state('node-1', 1, 2)).toBe('durable');
+    expect(producers.state('node-1', 2, 1)).toBe('new');
+    expect(producers.state('node-1', 3, 1)).toBe('durable');
+  });
+
+  test('an epoch with sequences under way is not forgotten', () => {
+    const producers = new Producers();
+    producers.begin(step(1, 1));
+    for (let epoch = 2; epoch < 20; epoch += 1) commit(producers, new Map(), [step(1, epoch)]);
+    expect(producers.state('node-1', 1, 1)).toBe('pending');
+    expect(producers.count).toBe(EPOCHS_PER_NODE);
+  });
+
+  test('silent nodes are forgotten, others are not', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    commit(producers, stored, [step(1, 1, 'old'), step(1, 2, 'old')]);
+    commit(producers, stored, [step(1, 1, 'young')], { wallMs: 5000, monotonicMs: 4010 });
+    const plan = producers.planForgetting({ wallMs: 2000, monotonicMs: 1010 }, 100);
+    expect(plan.removes).toEqual([
+      ['old', 1],
+      ['old', 2],
+    ]);
+    plan.fold();
+    expect(producers.state('old', 1, 1)).toBe('new');
+    expect(producers.state('young', 1, 1)).toBe('durable');
+  });
+
+  test('a wall clock that jumps ahead makes nobody silent who was just heard', () => {
+    const producers = new Producers();
+    commit(producers, new Map(), [step(1)], { wallMs: 1000, monotonicMs: 5000 });
+    const before = { wallMs: 1e12, monotonicMs: 4000 };
+    expect(producers.planForgetting(before, 100).removes).toEqual([]);
+  });
+
+  test('the epochs used last are kept over a restart also when the clock was set back', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    for (let epoch = 1; epoch <= EPOCHS_PER_NODE; epoch += 1) {
+      const wallMs = epoch <= 4 ? 1e9 + epoch : 1e6 + epoch;
+      commit(producers, stored, [step(1, epoch)], { wallMs, monotonicMs: epoch });
+    }
+    const restarted = new Producers();
+    restarted.restore(stored.values(), 0);
+    commit(restarted, stored, [step(1, 100)], { wallMs: 1e6, monotonicMs: 1 });
+    commit(restarted, stored, [step(1, 101)], { wallMs: 1e9 + 9, monotonicMs: 2 });
+    const known = (epoch: number) => restarted.state('node-1', epoch, 1) === 'durable';
+    expect([1, 2, 3, 4, 5, 6, 7, 8, 100, 101].filter(known)).toEqual([3, 4, 5, 6, 7, 8, 100, 101]);
+  });
+
+  test('a node id too long for a key is stored all the same', () => {
+    const stored = new Map<string, Uint8Array>();
+    const nodeId = 'x'.repeat(5000);
+    const producers = new Producers();
+    commit(producers, stored, [step(1, 1, nodeId)]);
+    expect([...stored.keys()][0]!.length).toBeLessThan(200);
+    const restored = new Producers();
+    restored.restore(stored.values(), 0);
+    expect(restored.state(nodeId, 1, 1)).toBe('durable');
+  });
+});

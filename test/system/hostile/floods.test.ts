@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest';
+import type { Attack } from '../../../trials/flood/attack.ts';
+import { ATTACKS } from '../../../trials/flood/attacks.ts';
+import { type FloodReport, runFlood } from '../../../trials/flood/run-flood.ts';
+
+const TIMING = { quietSeconds: 0.5, seconds: 2, settleSeconds: 0.5 };
+const MB = 1e6;
+/** Over what the daemon had before; ten times what is measured on an idle machine. */
+const GROWTH_MAX = 600 * MB;
+
+/** What each attack must have met with, beyond what all of them must. */
+const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
+  'spoofed-initials': ({ done, metrics, memory }) => {
+    expect(done.initials).toBe(50_000);
+    // Past the bound on handshakes every one of them is answered by a retry and forgotten; how many
+    // get as far as the daemon is a matter of the kernel's buffer.
+    expect(metrics.sum('listener_retries_sent_total')).toBeGreaterThan(1000);
+    expect(metrics.sum('listener_connections')).toBeLessThan(300);
+    expect(memory.peak - memory.before).toBeLessThan(200 * MB);
+  },
+  'half-open': ({ metrics }) => {
+    expect(metrics.sum('listener_connections')).toBeLessThanOrEqual(1000);
+    expect(metrics.sum('listener_retries_sent_total')).toBeGreaterThan(0);
+  },
+  'foreign-certificates': ({ done, metrics }) => {
+    expect(done.accepted).toBe(0);
+    const labels = { reason: 'unknown_ca' };
+    expect(metrics.sum('listener_handshake_failures_total', labels)).toBeGreaterThan(0);
+  },
+  'connection-churn': ({ metrics }) => {
+    expect(metrics.sum('listener_connections_closed_total')).toBeGreaterThan(10);
+  },
+  'slow-streams': ({ done }) => expect(done.streams).toBeGreaterThan(900),
+  'dribbled-frame': ({ metrics }) => {
+    expect(metrics.sum('samples_accepted_total')).toBeGreaterThan(1);
+  },
+  'giant-length': ({ done, metrics }) => {
+    expect(done.refused).toBe(done.connects);
+    const labels = { reason: 'bad_frame_length' };
+    expect(metrics.sum('listener_connections_closed_total', labels)).toBe(done.refused);
+  },
+  'unread-acks': ({ metrics }) => {
+    expect(metrics.sum('batches_rejected_total', { reason: 'schema_version' })).toBeGreaterThan(16);
+  },
+  'many-streams': ({ done }) => expect(done.streams).toBeGreaterThan(500),
+  'cardinality-limit': ({ metrics }) => {
+    const labels = { reason: 'cardinality_node' };
+    expect(metrics.sum('samples_rejected_total', labels)).toBeGreaterThan(1000);
+    expect(metrics.sum('admission_series')).toBeLessThan(11_000);
+  },
+  'costly-tables': ({ metrics }) => {
+    // Within the bounds of a table: dear, and yet to be taken.
+    expect(metrics.sum('batches_rejected_total', { reason: 'bad_series' })).toBe(0);
+    expect(metrics.sum('admission_series')).toBeGreaterThanOrEqual(1500);
+  },
+  'rate-limit': ({ metrics }) => {
+    const labels = { reason: 'node_rate' };
+    expect(metrics.sum('samples_throttled_total', labels)).toBeGreaterThan(10_000);
+  },
+  'http-slow-clients': ({ probes }) => expect(probes.answered).toBeGreaterThan(0),
+  'http-connections': ({ done }) => expect(done.answered).toBeGreaterThan(50),
+  'http-odd-requests': ({ done }) => expect(done.requests).toBeGreaterThan(20),
+  'http-unread-pages': ({ done }) => expect(done.connections).toBe(200),
+};
+
+test.each(ATTACKS)('the daemon and its neighbours live through $name', async (attack: Attack) => {
+  const report = await runFlood(attack, TIMING);
+  const { attacked, memory, errors, metrics } = report;
+  expect(errors).toEqual([]);
+  expect(attacked.batches).toBeGreaterThan(10);
+  expect(attacked.accepted).toBe(attacked.batches);
+  expect(report.neighbourReconnects).toBe(0);
+  expect(report.newcomers.greeted).toBeGreaterThan(0);
+  expect(memory.peak - memory.before).toBeLessThan(GROWTH_MAX);
+  expect(metrics.ledger(['parquet'])).toMatchObject({ admission: 0, unaccounted: [0] });
+  expect(Object.keys(MET)).toContain(attack.name);
+  MET[attack.name]?.(report);
+});

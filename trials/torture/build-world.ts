@@ -1,0 +1,160 @@
+/**
+ * Sets up a run: certificates, disks, the InfluxDB side, the network, the agents, and the daemon's
+ * supervisor. Nothing runs yet afterwards.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import { Deployment, type Settings } from '../harness/deployment.ts';
+import { SeededRandom } from '../../src/agent/sources/seeded-random.ts';
+import type { Clock } from '../../src/lib/clock.ts';
+import { packageFile } from '../../src/lib/package-root.ts';
+import { Complaints } from './complaints.ts';
+import { type Build, DaemonSupervisor, type EndedDaemon } from './daemon-supervisor.ts';
+import { Disks } from './disks.ts';
+import type { FaultBook } from './fault-book.ts';
+import { NetworkProxy } from './network-proxy.ts';
+import { Obligations } from './obligations.ts';
+import type { TortureOptions } from './options.ts';
+import { baseOf, nodeName } from './samples.ts';
+import { SinkServer } from './sink-server.ts';
+import { SinkStore } from './sink-store.ts';
+import { SpoolAgent } from './spool-agent.ts';
+import { TortureAgent } from './torture-agent.ts';
+import type { TortureWorld } from './torture-world.ts';
+
+const AGENTS = 3;
+const SPOOL_NODE = AGENTS + 1;
+const BATCH_INTERVAL_MS = 40;
+const MIB = 1024 * 1024;
+
+export interface WorldDeps {
+  readonly dir: string;
+  readonly book: FaultBook;
+  readonly build: Build;
+  readonly clock: Clock;
+  readonly print: (text: string) => void;
+}
+
+export async function buildWorld(
+  { seed, families, load }: TortureOptions,
+  { dir, book, build, clock, print }: WorldDeps,
+): Promise<TortureWorld> {
+  const complaints = new Complaints(clock);
+  const needsDisks = families.has('disk') || families.has('power');
+  const disks = needsDisks ? mountDisks(dir, print) : undefined;
+  const outputDir = path.join(disks?.warehouse.dir ?? dir, 'warehouse');
+  const journalDir = path.join(disks?.journal.dir ?? dir, 'journal-root', 'journal');
+  const baseMs = baseOf(clock.nowMs());
+  const sink = await SinkServer.start(new SinkStore(baseMs), baseMs, clock);
+  const deployment = await Deployment.create(dir, settings(seed, outputDir, journalDir, sink.url));
+  const obligations = new Obligations();
+  const supervisor = new DaemonSupervisor(deployment, build, {
+    clock,
+    events: {
+      recovered: (fault, ms) => book.recovered(fault, ms),
+      ended: (ended) => complainOfEnd(ended, complaints),
+    },
+  });
+  obligations.onAck(() => supervisor.acknowledged());
+  const random = new SeededRandom(`${seed}/network`);
+  const network = await NetworkProxy.open(deployment.listen, random, clock);
+  const agents = await makeAgents(deployment, network, obligations, baseMs, clock, load);
+  const spoolAgent = new SpoolAgent(
+    packageFile('dist/trials/torture/spool-agent-process.js'),
+    {
+      node: SPOOL_NODE,
+      baseMs,
+      remote: network.address,
+      credentials: await deployment.nodeCredentials(nodeName(SPOOL_NODE)),
+      intervalMs: BATCH_INTERVAL_MS / load,
+      spoolDir: path.join(dir, 'spool'),
+    },
+    { clock, obligations },
+  );
+  return {
+    clock,
+    deployment,
+    supervisor,
+    obligations,
+    book,
+    agents,
+    spoolAgent,
+    network,
+    sink,
+    disks,
+    complaints,
+    print,
+    baseMs,
+    outputDir,
+    deadLetterDir: path.join(path.dirname(journalDir), 'dead-letter'),
+    async close() {
+      await supervisor.kill();
+      await Promise.all(agents.map((agent) => agent.close()));
+      await spoolAgent.close();
+      network.close();
+      await sink.close();
+      disks?.unmount();
+    },
+  };
+}
+
+/** Some differ from seed to seed, so that tight budgets are tried as well as none. */
+function settings(
+  seed: number,
+  outputDir: string,
+  journalDir: string,
+  influxUrl: string,
+): Settings {
+  fs.mkdirSync(outputDir, { recursive: true });
+  fs.mkdirSync(journalDir, { recursive: true });
+  return {
+    journal: {
+      dir: journalDir,
+      min_free_bytes: seed % 3 === 0 ? 8 * MIB : 0,
+      max_bytes: (seed % 2 === 0 ? 16 : 1024) * MIB,
+    },
+    parquet: {
+      output_dir: outputDir,
+      rotation_interval_secs: 2,
+      row_group_rows: seed % 2 === 0 ? 1000 : 5000,
+    },
+    influxdb: { url: influxUrl, org: 'o', bucket: 'b', token: 't', timeout_secs: 3 },
+    server: { shutdown_timeout_secs: 10 },
+  };
+}
+
+function mountDisks(dir: string, print: (text: string) => void): Disks | undefined {
+  const disks = Disks.mount(dir);
+  if (disks instanceof Disks) return disks;
+  print(`skipped: full and read-only disks, and power cuts: ${disks.why}\n`);
+  return undefined;
+}
+
+async function makeAgents(
+  deployment: Deployment,
+  network: NetworkProxy,
+  obligations: Obligations,
+  baseMs: number,
+  clock: Clock,
+  load: number,
+): Promise<TortureAgent[]> {
+  const agents: TortureAgent[] = [];
+  for (let node = 1; node <= AGENTS; node += 1) {
+    const credentials = await deployment.nodeCredentials(nodeName(node));
+    const options = { node, baseMs, remote: network.address, credentials };
+    agents.push(
+      new TortureAgent(
+        { ...options, intervalMs: BATCH_INTERVAL_MS / load },
+        { clock, obligations },
+      ),
+    );
+  }
+  return agents;
+}
+
+/** A daemon that nobody ended has crashed. */
+function complainOfEnd({ atMs, exit, fault }: EndedDaemon, complaints: Complaints): void {
+  if (fault !== undefined) return;
+  const time = new Date(atMs).toISOString();
+  complaints.push(`the daemon ended by itself at ${time} with ${exit.code ?? exit.signal}`);
+}

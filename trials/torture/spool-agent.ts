@@ -1,0 +1,104 @@
+/**
+ * The agent that crashes: a process of its own with a spool on disk, which is killed and started
+ * again and must finish what it had begun. This is the side that holds the obligations.
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import type { Clock } from '../../src/lib/clock.ts';
+import { sleep } from '../../src/lib/clock.ts';
+import type { Obligations } from './obligations.ts';
+import type { FromSpoolAgent, SpoolAgentTask } from './spool-agent-messages.ts';
+
+const DRAIN_MESSAGE = { type: 'drain' } as const;
+
+export class SpoolAgent {
+  readonly #program: string;
+  readonly #task: SpoolAgentTask;
+  readonly #clock: Clock;
+  readonly #obligations: Obligations;
+  #child: ChildProcess | undefined;
+  /** Rounds that lay in the spool when the present process started. */
+  #recovered: readonly number[] = [];
+  #isDrained = false;
+  #isClosed = false;
+  crashes = 0;
+
+  constructor(
+    program: string,
+    task: SpoolAgentTask,
+    deps: { readonly clock: Clock; readonly obligations: Obligations },
+  ) {
+    this.#program = program;
+    this.#task = task;
+    this.#clock = deps.clock;
+    this.#obligations = deps.obligations;
+  }
+
+  start(): void {
+    const child = fork(this.#program, [JSON.stringify(this.#task)], { execArgv: [] });
+    this.#child = child;
+    this.#recovered = [];
+    this.#isDrained = false;
+    child.on('message', (message) => {
+      if (this.#child === child) this.#receive(message as FromSpoolAgent);
+    });
+  }
+
+  /** SIGKILL, and another one on the same spool. */
+  async crash(): Promise<void> {
+    this.crashes += 1;
+    await this.#kill();
+    if (!this.#isClosed) this.start();
+  }
+
+  /** No new batches; true once everything, also from earlier lives, has its answer. */
+  async drain(deadlineMs: number): Promise<boolean> {
+    const giveUpAtMs = this.#clock.monotonicMs() + deadlineMs;
+    this.#child?.send(DRAIN_MESSAGE);
+    while (!this.#isDrained) {
+      if (this.#clock.monotonicMs() > giveUpAtMs) return false;
+      await sleep(this.#clock, 20);
+    }
+    // Everything that lay in the spool has been answered, though nobody was told which answer.
+    const nowMs = this.#clock.nowMs();
+    for (const round of this.#recovered) {
+      const batch = this.#obligations.sent(this.#task.node, round, false, nowMs);
+      this.#obligations.promised(batch, nowMs);
+    }
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#kill();
+  }
+
+  async #kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+  }
+
+  #receive(message: FromSpoolAgent): void {
+    const { node } = this.#task;
+    const nowMs = this.#clock.nowMs();
+    switch (message.type) {
+      case 'recovered':
+        this.#recovered = message.rounds;
+        for (const round of message.rounds) this.#obligations.sent(node, round, false, nowMs);
+        return;
+      case 'sent':
+        this.#obligations.sent(node, message.round, false, nowMs);
+        return;
+      case 'answered': {
+        const batch = this.#obligations.sent(node, message.round, false, nowMs);
+        this.#obligations.answered(batch, message.ack, nowMs);
+        return;
+      }
+      case 'drained':
+        this.#isDrained = true;
+    }
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * A run of torture: the real daemon in a process of its own, agents that note what they were
+ * promised, faults drawn from a seed, and afterwards a judge.
+ *
+ *     set up ─► warm up ─► faults, lanes beside each other ─► heal ─► come to rest ─► judge
+ */
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type Clock, sleep, systemClock } from '../../src/lib/clock.ts';
+import { errorMessage } from '../../src/lib/errors.ts';
+import { packageFile } from '../../src/lib/package-root.ts';
+import { buildWorld } from './build-world.ts';
+import type { Build } from './daemon-supervisor.ts';
+import { FaultBook } from './fault-book.ts';
+import {
+  agentPlan,
+  clockPlan,
+  diskPlan,
+  type FaultPlan,
+  networkPlan,
+  processPlan,
+  sinkPlan,
+} from './fault-plan.ts';
+import { injectAgentFault } from './faults/agent-faults.ts';
+import { injectClockFault } from './faults/clock-faults.ts';
+import { injectDiskFault } from './faults/disk-faults.ts';
+import { injectNetworkFault } from './faults/network-faults.ts';
+import { injectProcessFault } from './faults/process-faults.ts';
+import { injectSinkFault } from './faults/sink-faults.ts';
+import { runLane } from './lane.ts';
+import type { TortureOptions } from './options.ts';
+import { judge, type Verdict } from './oracle.ts';
+import { comeToRest, type Rest, residentBytes } from './rest.ts';
+import type { Inject, TortureWorld } from './torture-world.ts';
+
+export interface TortureResult {
+  /** Empty where all promises were kept. */
+  readonly findings: readonly string[];
+  readonly verdict: Verdict;
+  readonly rest: Rest;
+  readonly book: FaultBook;
+  readonly world: TortureWorld;
+  /** Where everything lies; removed unless it failed or was to be kept. */
+  readonly dir: string;
+  readonly seconds: number;
+}
+
+/** The build that this checkout has made. */
+export function ownBuild(): Build {
+  return {
+    program: packageFile('dist/src/collector/main.js'),
+    preload: packageFile('dist/trials/torture/preload/fault-points.js'),
+  };
+}
+
+const WARM_UP_ACKS = 100;
+const WARM_UP_DEADLINE_MS = 60_000;
+
+export interface TortureDeps {
+  readonly print: (text: string) => void;
+  /** Default: this checkout's own. */
+  readonly build?: Build;
+  readonly clock?: Clock;
+  /** Gives up, cleans up and rejects when it aborts. */
+  readonly interrupted?: AbortSignal;
+}
+
+export async function runTorture(
+  options: TortureOptions,
+  { print, build = ownBuild(), clock = systemClock, interrupted }: TortureDeps,
+): Promise<TortureResult> {
+  const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-torture-'));
+  const book = new FaultBook();
+  const world = await buildWorld(options, { dir, book, build, clock, print });
+  let keep = true;
+  try {
+    const result = await unlessInterrupted(interrupted, torment(world, options, dir));
+    keep = options.keep || result.findings.length > 0;
+    return result;
+  } finally {
+    await world.close();
+    if (!keep || interrupted?.aborted === true) fs.rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+async function torment(
+  world: TortureWorld,
+  options: TortureOptions,
+  dir: string,
+): Promise<TortureResult> {
+  const { clock, book } = world;
+  const startedMs = clock.monotonicMs();
+  const warmBytes = await warmUp(world);
+  await injectFaults(world, options);
+  const rest = await comeToRest(world, warmBytes);
+  const verdict = await judge({
+    baseMs: world.baseMs,
+    obligations: world.obligations,
+    outputDir: world.outputDir,
+    deadLetterDir: world.deadLetterDir,
+    sink: world.sink?.store,
+    books: rest.books,
+  });
+  attribute(world, verdict);
+  const complaints = world.complaints.all.map(({ text }) => text);
+  const findings = [...complaints, ...verdict.findings];
+  const seconds = (clock.monotonicMs() - startedMs) / 1000;
+  return { findings, verdict, rest, book, world, dir, seconds };
+}
+
+/** The work goes on behind, until what it works on is closed under it. */
+function unlessInterrupted<Result>(
+  signal: AbortSignal | undefined,
+  work: Promise<Result>,
+): Promise<Result> {
+  if (signal === undefined) return work;
+  const interrupted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+  });
+  return Promise.race([work, interrupted]);
+}
+
+/** Until everybody has been answered; returns the daemon's memory then. */
+async function warmUp(world: TortureWorld): Promise<number> {
+  const { supervisor, clock } = world;
+  supervisor.start();
+  await Promise.all(world.agents.map((agent) => agent.start()));
+  world.spoolAgent?.start();
+  const giveUpAtMs = clock.monotonicMs() + WARM_UP_DEADLINE_MS;
+  while (supervisor.acks < WARM_UP_ACKS) {
+    if (clock.monotonicMs() > giveUpAtMs) throw new Error('the agents were never answered');
+    await sleep(clock, 20);
+  }
+  await sleep(clock, 1500);
+  return residentBytes(supervisor.daemon?.pid);
+}
+
+async function injectFaults(world: TortureWorld, options: TortureOptions): Promise<void> {
+  const { clock } = world;
+  const over = new AbortController();
+  const { seed, seconds } = options;
+  const lane = (plan: FaultPlan, inject: Inject) => runLane(world, plan, inject, over.signal);
+  const hasDisks = world.disks !== undefined;
+  const lanes = [
+    runLane(world, processPlan(seed, options, hasDisks), injectProcessFault, over.signal, {
+      limit: options.kills,
+      onLimit: () => over.abort(),
+    }),
+    lane(sinkPlan(seed, options), injectSinkFault),
+    lane(diskPlan(seed, options, hasDisks), injectDiskFault),
+    lane(networkPlan(seed, options), injectNetworkFault),
+    lane(agentPlan(seed, options), injectAgentFault),
+    lane(clockPlan(seed, options), injectClockFault),
+  ];
+  void sleep(clock, seconds * 1000, over.signal).then(() => over.abort());
+  try {
+    await Promise.all(lanes);
+  } catch (error) {
+    world.complaints.push(`the harness failed: ${errorMessage(error)}`);
+  } finally {
+    over.abort();
+    await Promise.allSettled(lanes);
+  }
+}
+
+/** Who is to blame for what: the fault that came last before it was acknowledged. */
+function attribute(world: TortureWorld, { warehouse }: Verdict): void {
+  const { book, obligations } = world;
+  const names = book.faults;
+  let at = 0;
+  let name = 'no fault yet';
+  const acked = [...obligations.batches.values()]
+    .filter(({ ackedMs }) => ackedMs !== undefined)
+    .sort((a, b) => a.ackedMs! - b.ackedMs!);
+  for (const batch of acked) {
+    while (at < names.length && names[at]!.atMs <= batch.ackedMs!) {
+      name = names[at]!.name;
+      at += 1;
+    }
+    book.row(name).ackedSamples += batch.stray ? 20 : 24;
+  }
+  for (const flaw of warehouse.flaws) {
+    const row = book.row(book.lastBefore(flaw.ackedMs ?? 0));
+    if (flaw.what === 'lost') row.lost += flaw.samples;
+    if (flaw.what === 'doubled') row.doubled += flaw.samples;
+  }
+}
