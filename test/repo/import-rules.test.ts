@@ -64,6 +64,8 @@ describe('the rules of imports', () => {
     expect(partOf('src/agent/sources/host-source.ts')).toBe('agent');
     expect(partOf('src/config/schema.ts')).toBe('schema');
     expect(partOf('src/config/load-config.ts')).toBe('config');
+    expect(partOf('src/observability/metrics.ts')).toBe('metrics');
+    expect(partOf('src/observability/registry.ts')).toBe('observability');
     expect(partOf('trials/fuzz/main.ts')).toBe('trials');
   });
 

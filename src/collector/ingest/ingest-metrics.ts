@@ -1,8 +1,9 @@
 /**
  * Metrics of the way from frame to acknowledgement.
  */
-import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { AckStatus, BatchRejectReason } from '../../domain/telemetry.ts';
+import { RoomMetrics } from '../../observability/metrics.ts';
 
 /** Bounds of the histogram of acknowledgements, in seconds: close together around a disk's sync. */
 export const ACK_BUCKETS_S: readonly number[] = [
@@ -17,25 +18,23 @@ export interface IngestMetrics {
 }
 
 export function createIngestMetrics(registry: Registry): IngestMetrics {
-  const batches = new Counter({
-    name: 'telemetry_collector_batches_total',
-    help: 'Batches answered, by the status of the acknowledgement.',
-    labelNames: ['status'],
-    registers: [registry],
-  });
-  const rejected = new Counter({
-    name: 'telemetry_collector_batches_rejected_total',
-    help: 'Batches refused whole and for good, by reason.',
-    labelNames: ['reason'],
-    registers: [registry],
-  });
-  const durations = new Histogram({
-    name: 'telemetry_collector_batch_ack_seconds',
-    help: 'Time from a whole frame to its acknowledgement, by the status of the acknowledgement.',
-    labelNames: ['status'],
-    buckets: [...ACK_BUCKETS_S],
-    registers: [registry],
-  });
+  const metrics = new RoomMetrics(registry, 'telemetry_collector_');
+  const batches = metrics.counter(
+    'batches_total',
+    'Batches answered, by the status of the acknowledgement.',
+    ['status'],
+  );
+  const rejected = metrics.counter(
+    'batches_rejected_total',
+    'Batches refused whole and for good, by reason.',
+    ['reason'],
+  );
+  const durations = metrics.histogram(
+    'batch_ack_seconds',
+    'Time from a whole frame to its acknowledgement, by the status of the acknowledgement.',
+    ACK_BUCKETS_S,
+    ['status'],
+  );
   return {
     observeBatch(status, durationMs) {
       batches.inc({ status });

@@ -2,7 +2,8 @@
  * Metrics of the listener. What happens per frame or per datagram is counted in plain numbers by
  * those who see it and read here when Prometheus asks.
  */
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { RoomMetrics } from '../../observability/metrics.ts';
 import type { QuicCounters, QuicRefusal } from '../../transport/quic-endpoint.ts';
 import type { CertificateFacts } from './tls-credentials.ts';
 
@@ -46,52 +47,107 @@ export interface ListenerMetrics {
   observe(snapshot: () => ListenerSnapshot): void;
 }
 
-const PREFIX = 'telemetry_collector_listener_';
-
+/** Creates them on `registry`. */
 export function createListenerMetrics(registry: Registry): ListenerMetrics {
-  const accepted = counter(registry, 'connections_accepted_total', ACCEPTED_HELP);
-  const closed = counter(registry, 'connections_closed_total', CLOSED_HELP, ['by', 'reason']);
-  const failures = counter(registry, 'handshake_failures_total', FAILURES_HELP, ['by', 'reason']);
-  const refusals = counter(registry, 'refused_total', REFUSED_HELP, ['reason']);
-  const reloads = counter(registry, 'tls_reloads_total', RELOADS_HELP);
-  const reloadFailures = counter(registry, 'tls_reload_failures_total', RELOAD_FAILURES_HELP);
-  const valid = gauge(registry, 'tls_credentials_valid', VALID_HELP);
-  const expiry = gauge(registry, 'tls_certificate_expiry_timestamp_seconds', EXPIRY_HELP);
-  const denied = gauge(registry, 'denylist_entries', DENIED_HELP);
-  const denylistValid = gauge(registry, 'denylist_valid', DENYLIST_VALID_HELP);
-  const denylistFailures = counter(registry, 'denylist_reload_failures_total', DENYLIST_HELP);
-  denylistValid.set(1);
-  let isFirstLoad = true;
-  let read: () => ListenerSnapshot = () => NOT_STARTED;
-  const snapshot = () => read();
-  registerGauges(registry, snapshot);
-  registerTotals(registry, snapshot);
-  registerFrames(registry, snapshot);
+  const metrics = new RoomMetrics(registry, 'telemetry_collector_listener_');
+  let source: () => ListenerSnapshot = () => NOT_STARTED;
+  addSnapshotMetrics(metrics, () => source());
+  const accepted = metrics.counter(
+    'connections_accepted_total',
+    'Connections whose handshake completed and whose certificate was verified.',
+  );
+  const closed = metrics.counter(
+    'connections_closed_total',
+    'Authenticated connections that ended, by the side that ended them and the reason.',
+    ['by', 'reason'],
+  );
+  const failures = metrics.counter(
+    'handshake_failures_total',
+    'Handshakes that failed, by the side that gave up and the reason, for example unknown_ca.',
+    ['by', 'reason'],
+  );
+  const refusals = metrics.counter(
+    'refused_total',
+    'Datagrams that opened no connection and belonged to none, by reason.',
+    ['reason'],
+  );
   return {
     connectionAccepted: () => accepted.inc(),
     connectionClosed: (by, reason) => closed.inc({ by, reason }),
     handshakeFailed: (by, reason) => failures.inc({ by, reason }),
     refused: (why) => refusals.inc({ reason: why }),
+    ...createCredentialMetrics(metrics),
+    ...createDenylistMetrics(metrics),
+    observe(snapshot) {
+      source = snapshot;
+    },
+  };
+}
+
+function createCredentialMetrics(
+  metrics: RoomMetrics,
+): Pick<ListenerMetrics, 'credentialsLoaded' | 'credentialReloadFailed'> {
+  const state = { isValid: false, expiryS: 0, isFirstLoad: true };
+  const reloads = metrics.counter(
+    'tls_reloads_total',
+    'Times that new TLS credentials were taken up while running.',
+  );
+  const reloadFailures = metrics.counter(
+    'tls_reload_failures_total',
+    'Times that changed TLS files were unusable and the credentials in use were kept.',
+  );
+  metrics.gauge(
+    'tls_credentials_valid',
+    'Whether the TLS files were usable when last read; 0 means that older credentials are in use.',
+    () => (state.isValid ? 1 : 0),
+  );
+  metrics.gauge(
+    'tls_certificate_expiry_timestamp_seconds',
+    'When the certificate in use expires, as a Unix time in seconds.',
+    () => state.expiryS,
+  );
+  return {
     credentialsLoaded({ validToMs }) {
-      valid.set(1);
-      expiry.set(Math.floor(validToMs / 1000));
-      if (!isFirstLoad) reloads.inc();
-      isFirstLoad = false;
+      if (!state.isFirstLoad) reloads.inc();
+      Object.assign(state, {
+        isValid: true,
+        expiryS: Math.floor(validToMs / 1000),
+        isFirstLoad: false,
+      });
     },
     credentialReloadFailed() {
-      valid.set(0);
+      state.isValid = false;
       reloadFailures.inc();
     },
+  };
+}
+
+function createDenylistMetrics(
+  metrics: RoomMetrics,
+): Pick<ListenerMetrics, 'denylistLoaded' | 'denylistReloadFailed'> {
+  const state = { isValid: true, entries: 0 };
+  const failures = metrics.counter(
+    'denylist_reload_failures_total',
+    'Times that a changed denylist was unusable and the one in use was kept.',
+  );
+  metrics.gauge(
+    'denylist_entries',
+    'Certificates that security.denylist_path turns away.',
+    () => state.entries,
+  );
+  metrics.gauge(
+    'denylist_valid',
+    'Whether the denylist was usable when last read; 0 means that an older one is in use.',
+    () => (state.isValid ? 1 : 0),
+  );
+  return {
     denylistLoaded(entries) {
-      denied.set(entries);
-      denylistValid.set(1);
+      state.entries = entries;
+      state.isValid = true;
     },
     denylistReloadFailed() {
-      denylistValid.set(0);
-      denylistFailures.inc();
-    },
-    observe(source) {
-      read = source;
+      state.isValid = false;
+      failures.inc();
     },
   };
 }
@@ -123,23 +179,6 @@ const NOT_STARTED: ListenerSnapshot = {
     retriesSent: 0,
   },
 };
-
-const ACCEPTED_HELP = 'Connections whose handshake completed and whose certificate was verified.';
-const CLOSED_HELP =
-  'Authenticated connections that ended, by the side that ended them and the reason.';
-const FAILURES_HELP =
-  'Handshakes that failed, by the side that gave up and the reason, for example unknown_ca.';
-const REFUSED_HELP = 'Datagrams that opened no connection and belonged to none, by reason.';
-const RELOADS_HELP = 'Times that new TLS credentials were taken up while running.';
-const RELOAD_FAILURES_HELP =
-  'Times that changed TLS files were unusable and the credentials in use were kept.';
-const VALID_HELP =
-  'Whether the TLS files were usable when last read; 0 means that older credentials are in use.';
-const EXPIRY_HELP = 'When the certificate in use expires, as a Unix time in seconds.';
-const DENIED_HELP = 'Certificates that security.denylist_path turns away.';
-const DENYLIST_VALID_HELP =
-  'Whether the denylist was usable when last read; 0 means that an older one is in use.';
-const DENYLIST_HELP = 'Times that a changed denylist was unusable and the one in use was kept.';
 
 type Read = (snapshot: ListenerSnapshot) => number;
 
@@ -196,44 +235,19 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
   ],
 ];
 
-function registerGauges(registry: Registry, snapshot: () => ListenerSnapshot): void {
-  for (const [name, help, read] of GAUGES) {
-    const collect = function (this: Gauge) {
-      this.set(read(snapshot()));
-    };
-    new Gauge({ name: PREFIX + name, help, registers: [registry], collect });
-  }
-}
-
-function registerTotals(registry: Registry, snapshot: () => ListenerSnapshot): void {
-  for (const [name, help, read] of TOTALS) {
-    const collect = function (this: Counter) {
-      this.reset();
-      this.inc(read(snapshot()));
-    };
-    new Counter({ name: PREFIX + name, help, registers: [registry], collect });
-  }
-}
-
-function registerFrames(registry: Registry, snapshot: () => ListenerSnapshot): void {
-  new Counter({
-    name: `${PREFIX}frames_total`,
-    help: 'Whole frames received, by the kind of stream; those on uni streams are not answered.',
-    labelNames: ['stream'],
-    registers: [registry],
-    collect() {
-      const { traffic } = snapshot();
-      this.reset();
-      this.inc({ stream: 'bidi' }, traffic.framesBidi);
-      this.inc({ stream: 'uni' }, traffic.framesUni);
+function addSnapshotMetrics(metrics: RoomMetrics, snapshot: () => ListenerSnapshot): void {
+  for (const [name, help, read] of GAUGES) metrics.gauge(name, help, () => read(snapshot()));
+  for (const [name, help, read] of TOTALS) metrics.total(name, help, () => read(snapshot()));
+  metrics.totalBy(
+    ['stream'],
+    'frames_total',
+    'Whole frames received, by the kind of stream; those on uni streams are not answered.',
+    () => {
+      const { framesBidi, framesUni } = snapshot().traffic;
+      return [
+        [{ stream: 'bidi' }, framesBidi],
+        [{ stream: 'uni' }, framesUni],
+      ];
     },
-  });
-}
-
-function counter(registry: Registry, name: string, help: string, labelNames: string[] = []) {
-  return new Counter({ name: PREFIX + name, help, labelNames, registers: [registry] });
-}
-
-function gauge(registry: Registry, name: string, help: string) {
-  return new Gauge({ name: PREFIX + name, help, registers: [registry] });
+  );
 }

@@ -1,7 +1,8 @@
 /**
  * Metrics of the writers. Everything is read from the writers' status when a scrape comes.
  */
-import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
+import { type LabelledValue, RoomMetrics } from '../../observability/metrics.ts';
 import { WRITE_FAULT_REASONS } from './write-fault.ts';
 import type { WriterName } from './writer.ts';
 import type { WriterState, WriterStatus } from './writer-status.ts';
@@ -11,7 +12,6 @@ export interface WritersMetrics {
   watch(name: WriterName, status: () => WriterStatus): void;
 }
 
-const PREFIX = 'telemetry_collector_writers';
 const STATES: readonly WriterState[] = ['running', 'backing_off', 'broken', 'stopped'];
 
 interface Figure {
@@ -48,7 +48,7 @@ const GAUGES: readonly Figure[] = [
   },
 ];
 
-const COUNTERS: readonly Figure[] = [
+const TOTALS: readonly Figure[] = [
   {
     name: 'writes_total',
     help: 'Slices of the journal that the writer has taken without a failure.',
@@ -70,9 +70,6 @@ const COUNTERS: readonly Figure[] = [
     read: (status) => status.damagedRecords,
   },
 ];
-
-/** Figures whose own name would read as a unit to Prometheus. */
-const RENAMED: Readonly<Record<string, string>> = { open_partitions: 'open_hours' };
 
 /**
  * The writers' own figures by their name in `Writer.stats`; names that end in `_total` are
@@ -103,87 +100,54 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
 
 /** Creates the metrics of all writers on `registry`. */
 export function createWritersMetrics(registry: Registry): WritersMetrics {
+  const metrics = new RoomMetrics(registry, 'telemetry_collector_writers_');
   const watched = new Map<WriterName, () => WriterStatus>();
-  for (const { name, help, read } of GAUGES) gauge(registry, watched, name, help, read);
-  for (const { name, help, read } of COUNTERS) counter(registry, watched, name, help, read);
-  createStates(registry, watched);
-  createFailures(registry, watched);
+  const gauge = (name: string, help: string, read: Read) =>
+    metrics.gaugeBy(['writer'], name, help, () => byWriter(watched, read));
+  const total = (name: string, help: string, read: Read) =>
+    metrics.totalBy(['writer'], name, help, () => byWriter(watched, read));
+  for (const { name, help, read } of GAUGES) gauge(name, help, read);
+  for (const { name, help, read } of TOTALS) total(name, help, read);
   for (const [stat, help] of Object.entries(WRITER_STATS)) {
-    const create = stat.endsWith('_total') ? counter : gauge;
-    create(registry, watched, stat, help, (status) => status.stats[RENAMED[stat] ?? stat]);
+    const declare = stat.endsWith('_total') ? total : gauge;
+    declare(stat, help, (status) => status.stats[stat]);
   }
+  metrics.gaugeBy(
+    ['writer', 'state'],
+    'state',
+    '1 for the state that the writer is in, 0 for the others.',
+    () => states(watched),
+  );
+  metrics.totalBy(
+    ['writer', 'reason'],
+    'write_failures_total',
+    'Writes that failed and were tried again, by reason.',
+    () => failures(watched),
+  );
   return { watch: (name, status) => void watched.set(name, status) };
 }
 
 type Watched = ReadonlyMap<WriterName, () => WriterStatus>;
 type Read = (status: WriterStatus) => number | undefined;
 
-function gauge(registry: Registry, watched: Watched, name: string, help: string, read: Read): void {
-  new Gauge({
-    name: `${PREFIX}_${name}`,
-    help,
-    labelNames: ['writer'],
-    registers: [registry],
-    collect() {
-      for (const [writer, status] of watched) {
-        const figure = read(status());
-        if (figure !== undefined) this.set({ writer }, figure);
-      }
-    },
-  });
+/** A writer that does not know the figure is left out. */
+function* byWriter(watched: Watched, read: Read): Generator<LabelledValue> {
+  for (const [writer, status] of watched) {
+    const figure = read(status());
+    if (figure !== undefined) yield [{ writer }, figure];
+  }
 }
 
-/** The totals live in the status; a counter is set to them for each scrape. */
-function counter(
-  registry: Registry,
-  watched: Watched,
-  name: string,
-  help: string,
-  read: Read,
-): void {
-  new Counter({
-    name: `${PREFIX}_${name}`,
-    help,
-    labelNames: ['writer'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [writer, status] of watched) {
-        const figure = read(status());
-        if (figure !== undefined) this.inc({ writer }, figure);
-      }
-    },
-  });
+function* states(watched: Watched): Generator<LabelledValue> {
+  for (const [writer, status] of watched) {
+    const current = status().state;
+    for (const state of STATES) yield [{ writer, state }, state === current ? 1 : 0];
+  }
 }
 
-function createStates(registry: Registry, watched: Watched): void {
-  new Gauge({
-    name: `${PREFIX}_state`,
-    help: '1 for the state that the writer is in, 0 for the others.',
-    labelNames: ['writer', 'state'],
-    registers: [registry],
-    collect() {
-      for (const [writer, status] of watched) {
-        const current = status().state;
-        for (const state of STATES) this.set({ writer, state }, state === current ? 1 : 0);
-      }
-    },
-  });
-}
-
-function createFailures(registry: Registry, watched: Watched): void {
-  new Counter({
-    name: `${PREFIX}_write_failures_total`,
-    help: 'Writes that failed and were tried again, by reason.',
-    labelNames: ['writer', 'reason'],
-    registers: [registry],
-    collect() {
-      this.reset();
-      for (const [writer, status] of watched) {
-        const { failures } = status();
-        for (const reason of WRITE_FAULT_REASONS)
-          this.inc({ writer, reason }, failures[reason] ?? 0);
-      }
-    },
-  });
+function* failures(watched: Watched): Generator<LabelledValue> {
+  for (const [writer, status] of watched) {
+    const counts = status().failures;
+    for (const reason of WRITE_FAULT_REASONS) yield [{ writer, reason }, counts[reason] ?? 0];
+  }
 }

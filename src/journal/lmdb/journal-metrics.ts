@@ -2,9 +2,8 @@
  * What the journal says of itself to Prometheus. Figures that exist anyway are read when they are
  * asked for.
  */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-
-const PREFIX = 'telemetry_collector_journal_';
+import type { Registry } from 'prom-client';
+import { RoomMetrics } from '../../observability/metrics.ts';
 
 export interface JournalFigures {
   readonly liveBytes: number;
@@ -56,51 +55,30 @@ const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) =
 ];
 
 export function createJournalMetrics(registry: Registry): JournalMetrics {
+  const metrics = new RoomMetrics(registry, 'telemetry_collector_journal_');
   let figures: (() => JournalFigures) | undefined;
-  const registers = [registry];
-  for (const [name, help, value] of GAUGES) {
-    new Gauge({
-      name: PREFIX + name,
-      help,
-      registers,
-      collect() {
-        if (figures !== undefined) this.set(value(figures()));
-      },
-    });
-  }
-  new Counter({
-    name: `${PREFIX}sequence_gaps_total`,
-    help: 'Sequences that an agent passed over and that can never be received.',
-    registers,
-    collect() {
-      if (figures === undefined) return;
-      this.reset();
-      this.inc(figures().gaps);
-    },
-  });
-  const commits = new Histogram({
-    name: `${PREFIX}commit_seconds`,
-    help: 'Time for one transaction to reach the disk.',
-    buckets: [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5],
-    registers,
-  });
-  const groups = new Histogram({
-    name: `${PREFIX}group_records`,
-    help: 'Records made durable by one transaction.',
-    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
-    registers,
-  });
-  const appends = new Counter({
-    name: `${PREFIX}appends_total`,
-    help: 'Records made durable.',
-    registers,
-  });
-  const failures = new Counter({
-    name: `${PREFIX}failures_total`,
-    help: 'Transactions that failed, by error code.',
-    labelNames: ['code'],
-    registers,
-  });
+  const read = (value: (figures: JournalFigures) => number) => () =>
+    figures === undefined ? 0 : value(figures());
+  for (const [name, help, value] of GAUGES) metrics.gauge(name, help, read(value));
+  metrics.total(
+    'sequence_gaps_total',
+    'Sequences that an agent passed over and that can never be received.',
+    read(({ gaps }) => gaps),
+  );
+  const commits = metrics.histogram(
+    'commit_seconds',
+    'Time for one transaction to reach the disk.',
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5],
+  );
+  const groups = metrics.histogram(
+    'group_records',
+    'Records made durable by one transaction.',
+    [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024],
+  );
+  const appends = metrics.counter('appends_total', 'Records made durable.');
+  const failures = metrics.counter('failures_total', 'Transactions that failed, by error code.', [
+    'code',
+  ]);
   for (const code of ['JOURNAL_FULL', 'JOURNAL_UNAVAILABLE']) failures.inc({ code }, 0);
   return {
     observeCommit(seconds, records) {

@@ -178,7 +178,7 @@ class ParquetWarehouseWriter implements Writer {
   stats(): Record<string, number> {
     return {
       open_files: [...this.#hours.values()].filter(({ staged }) => staged !== undefined).length,
-      open_hours: this.#hours.size,
+      open_partitions: this.#hours.size,
       buffered_rows: this.#bufferedRows,
       indexed_series: this.#index.size,
       visible_files: this.#files.length,

@@ -75,7 +75,11 @@ test('files appear at one minute past the hour, not before', async () => {
   expect(relative()).toEqual([
     'metrics/date=2025-07-18/hour=20/part-c1-0000000000000001-0000000000000001.parquet',
   ]);
-  expect(writer.stats()).toMatchObject({ files_sealed_total: 1, buffered_rows: 0, open_hours: 0 });
+  expect(writer.stats()).toMatchObject({
+    files_sealed_total: 1,
+    buffered_rows: 0,
+    open_partitions: 0,
+  });
 });
 
 test('a wall clock that is set back does not put rotation off', async () => {
