@@ -28,6 +28,8 @@ export interface PrometheusPage {
   readonly samples: readonly PrometheusSample[];
   /** Lines that were not understood. */
   readonly skipped: SkipTally;
+  /** The line `# EOF` was there, with which OpenMetrics says that the page is whole. */
+  readonly hasEnd: boolean;
 }
 
 export interface PrometheusTextOptions {
@@ -49,11 +51,13 @@ export function parsePrometheusText(
   const samples: PrometheusSample[] = [];
   const families = new MetricFamilies();
   let lineNumber = 0;
+  let hasEnd = false;
   for (const line of linesOf(text)) {
     lineNumber += 1;
     if (line.length > MAX_LINE_CHARS) skipped.add(`line ${lineNumber}`, 'line too long');
     else if (line.startsWith('#')) {
-      if (line === '# EOF') break;
+      hasEnd = line === '# EOF';
+      if (hasEnd) break;
       families.learn(line);
     } else if (line !== '') {
       const sample = parseSample(line, format, families);
@@ -62,7 +66,7 @@ export function parsePrometheusText(
       else samples.push(sample);
     }
   }
-  return { samples, skipped };
+  return { samples, skipped, hasEnd };
 }
 
 function* linesOf(text: string): Generator<string> {

@@ -8,6 +8,13 @@ import {
 } from '../../../src/agent/sources/prometheus-source.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 
+const OPENMETRICS = 'application/openmetrics-text; version=1.0.0';
+
+/** Takes the last bytes off a page. */
+function cut(bytes: number): (body: Buffer) => Buffer {
+  return (body) => body.subarray(0, body.length - bytes);
+}
+
 /** A server that answers every request with `handler`, and a source that scrapes it. */
 async function open(
   handler: http.RequestListener,
@@ -114,6 +121,32 @@ describe('a scrape fails', () => {
       response.destroy();
     });
     await expect(source.collect()).rejects.toMatchObject({ code: 'SCRAPE_FAILED' });
+  });
+
+  test.each<[string, string, Record<string, string>, (body: Buffer) => Buffer]>([
+    ['a gzip page that was cut off', 'a 7.16\nb 7.16\n', { 'content-encoding': 'gzip' }, cut(9)],
+    ['a gzip page without its trailer', 'a 7.16\n', { 'content-encoding': 'gzip' }, cut(4)],
+    ['OpenMetrics without # EOF', 'a 7.16\nb 7', { 'content-type': OPENMETRICS }, cut(0)],
+    ['a login page', '<!doctype html>\n<p>log in</p>\n', { 'content-type': 'text/html' }, cut(0)],
+    ['a login page that calls itself text', '<html>\n<p>log in</p>\n', {}, cut(0)],
+    ['an encoding that nobody asked for', 'a 1\n', { 'content-encoding': 'br' }, cut(0)],
+  ])('on %s, though the status is 200', async (_, page, headers, damage) => {
+    const isGzip = headers['content-encoding'] === 'gzip';
+    const body = damage(isGzip ? zlib.gzipSync(page) : Buffer.from(page));
+    const { source } = await open((__, response) => response.writeHead(200, headers).end(body));
+    const error = await source.collect().catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      code: 'SCRAPE_CONTENT',
+      message: expect.stringMatching(/cut off|# EOF|no metric|HTML|encoding br/),
+    });
+  });
+
+  test('where only the closed connection ends the page and its last line has no end', async () => {
+    const { source } = await open((_, response) => {
+      // HTTP 1.0: neither a length nor chunks say where the page ends.
+      response.socket?.end('HTTP/1.0 200 OK\r\n\r\na 7.16\nb 7');
+    });
+    await expect(source.collect()).rejects.toThrow('cut off');
   });
 
   test('when nobody listens, saying so', async () => {
