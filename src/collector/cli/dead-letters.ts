@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { loadConfig } from '../../config/load-config.ts';
 import { deadLetterDir } from '../../config/paths.ts';
-import { lockDirectory } from '../../journal/lmdb/directory-lock.ts';
+import { lockDirectory } from '../../lib/directory-lock.ts';
 import { commandClock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
@@ -124,7 +124,7 @@ function dryRun(dir: string, url: string, options: ReplayOptions, host: Pick<Hos
 
 async function lockReplay(dir: string) {
   try {
-    return await lockDirectory(dir);
+    return await lockDirectory(dir, 'replay');
   } catch (error) {
     throw new OperatingError('REPLAY_RUNS', `cannot replay ${dir}: another replay is running`, {
       cause: error,

@@ -16,12 +16,13 @@
  *   that records can be removed when none can be added.
  * - Opening reads no records. Removing them goes in slices of MAX_TRIM_RECORDS per transaction.
  *
- * Only one daemon at a time (directory-lock.ts), only its main thread writes; writer threads read
- * the same directory through journal-reader.ts.
+ * Only one daemon at a time (lib/directory-lock.ts), only its main thread writes; writer threads
+ * read the same directory through journal-reader.ts.
  */
 import fs from 'node:fs';
 import type { Logger } from 'pino';
 import type { Clock } from '../../lib/clock.ts';
+import { type DirectoryLock, lockDirectory } from '../../lib/directory-lock.ts';
 import { assert, errorMessage, OperatingError } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { promiseParts } from '../../lib/promise-parts.ts';
@@ -29,7 +30,6 @@ import { repeat } from '../../lib/repeat.ts';
 import type { SeriesChange } from '../../domain/telemetry.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
-import { type DirectoryLock, lockDirectory } from './directory-lock.ts';
 import { DiskBudget } from './disk-budget.ts';
 import { WriteList } from './environment.ts';
 import type { JournalMetrics } from './journal-metrics.ts';
@@ -115,7 +115,7 @@ export class Journal {
    */
   static async open(options: JournalOptions): Promise<Journal> {
     makeDirectory(options.dir);
-    const lock = await lockDirectory(options.dir);
+    const lock = await lockDirectory(options.dir, 'journal');
     try {
       return new Journal(options, await openCore(options), lock);
     } catch (error) {
