@@ -23,6 +23,10 @@ COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist/src ./dist/src
 COPY --from=build /app/proto ./proto
 COPY config.example.yaml LICENSE ./
+COPY deploy/container.yaml /etc/horizon/telemetry-collector.yaml
+# In a container, loopback is the container's own: a published port would reach nobody. Who may
+# reach it is decided by what is published; deploy it where only Prometheus and probes do.
+ENV TELEMETRY_COLLECTOR_OBSERVABILITY__METRICS_ADDR=0.0.0.0
 USER horizon
 VOLUME /var/lib/horizon/telemetry
 EXPOSE 5001/udp 9091/tcp

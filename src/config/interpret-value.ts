@@ -4,6 +4,7 @@
  */
 import type { ConfigKey } from './describe-config.ts';
 import type { Environment } from './environment.ts';
+import { hidePasswords } from './hide-passwords.ts';
 import { substituteVariables } from './substitute-variables.ts';
 import { parseYamlValue, type YamlValue } from './yaml-source.ts';
 
@@ -85,15 +86,10 @@ const SPELLING_CHARS_MAX = 120;
 
 function printable(key: ConfigKey, value: unknown): string {
   if (key.secret) return '(hidden)';
-  const text = typeof value === 'string' ? JSON.stringify(hidePassword(value)) : stringify(value);
+  const text = typeof value === 'string' ? JSON.stringify(hidePasswords(value)) : stringify(value);
   return text.length <= SPELLING_CHARS_MAX ? text : `${text.slice(0, SPELLING_CHARS_MAX)}…`;
 }
 
 function stringify(value: unknown): string {
   return JSON.stringify(value) ?? String(value);
-}
-
-/** `http://user:password@host` is a value that people do write. */
-function hidePassword(text: string): string {
-  return text.replace(/\/\/[^/@\s]*@/, '//(hidden)@');
 }

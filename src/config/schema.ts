@@ -234,7 +234,14 @@ const observability = z.strictObject({
   metrics_port: count(0, 65_535)
     .default(9091)
     .describe('TCP port of /metrics, /healthz and /readyz; 0 picks a free one.'),
-  metrics_addr: z.string().min(1).default('0.0.0.0').describe('Address that port is bound to.'),
+  metrics_addr: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe(
+      'Address that port is bound to. The default is for this host alone: the pages name nodes ' +
+        'and ask for no password. 0.0.0.0 serves all addresses, as the container image does.',
+    ),
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
     .default('info')

@@ -85,6 +85,8 @@ function createBoundedServer(handler: http.RequestListener): http.Server {
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
   };
   const server = http.createServer(timeouts, (request, response) => {
+    // The pages quote names that agents chose: no browser may take them for HTML.
+    response.setHeader('X-Content-Type-Options', 'nosniff');
     if (sockets.admit(request, response)) handler(request, response);
   });
   const sockets = new SocketLimit(server, CONNECTIONS_MAX);

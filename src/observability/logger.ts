@@ -1,6 +1,10 @@
 /**
  * The log of the process: JSON lines on standard output, or coloured text where somebody watches.
  * Lines are written before the call returns, so that the last words of a crash are not lost.
+ *
+ * Some of what is logged comes from peers: close reasons, names, label values. Characters that
+ * would steer a terminal or turn the direction of the text are spelled out, as \u202e for example,
+ * in whatever message or field they stand.
  */
 import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
@@ -28,8 +32,29 @@ export function createLogger(options: LoggerOptions, destination?: DestinationSt
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: SECRET_PATHS, censor: '(hidden)' },
     },
-    pretty ? prettyStream(raw) : raw,
+    cleanStream(pretty ? prettyStream(raw) : raw),
   );
+}
+
+/**
+ * Any escape of JSON, and the characters that JSON leaves as they are: DEL and C1 controls, line
+ * separators, direction marks, embeddings, overrides and isolates.
+ */
+const ESCAPE_OR_UNSAFE =
+  /\\u[\da-f]{4}|\\.|[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gi;
+/** Line feeds and tabs stay: stack traces are made of them. */
+const CONTROL_ESCAPE = /^\\(?:u00[01]|[bfr])/i;
+
+/** Passes JSON lines on with unsafe characters spelled out. The lines stay JSON. */
+function cleanStream(next: DestinationStream): DestinationStream {
+  return { write: (line) => next.write(line.replace(ESCAPE_OR_UNSAFE, spellOut)) };
+}
+
+function spellOut(found: string): string {
+  if (!found.startsWith('\\')) {
+    return `\\\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  }
+  return CONTROL_ESCAPE.test(found) ? `\\${found}` : found;
 }
 
 function prettyStream(raw: DestinationStream): DestinationStream {

@@ -42,6 +42,14 @@ test('readyz says 503 and why while a check fails, and 200 when it holds again',
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
 });
 
+test('no browser may guess what a page is, whatever the path', async () => {
+  const { url } = await startServer();
+  for (const path of ['', '/metrics', '/healthz', '/readyz', '/nothing']) {
+    const { headers } = await fetch(url + path);
+    expect([path, headers.get('x-content-type-options')]).toEqual([path, 'nosniff']);
+  }
+});
+
 test('pages of the parts are listed and served as JSON, others are not found', async () => {
   const { pages, url } = await startServer();
   pages.set('cardinality', () => ({ series: 7 }));

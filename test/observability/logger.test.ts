@@ -46,4 +46,28 @@ describe('createLogger', () => {
     expect(lines.join('')).toMatch(/INFO.*listening/);
     expect(lines.join('')).toContain('port: 5001');
   });
+
+  it('spells out what would steer a terminal or turn the text around', () => {
+    const hostile = 'a\u001b[2Jb\u202ec\u009bd\u2066e\u0000f\rg';
+    const spelled = 'a\\u001b[2Jb\\u202ec\\u009bd\\u2066e\\u0000f\\rg';
+    const { logger, lines } = record({ level: 'info', format: 'json' });
+    logger.info({ text: hostile, deep: { list: [hostile] } }, hostile);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      text: spelled,
+      deep: { list: [spelled] },
+      msg: spelled,
+    });
+    const pretty = record({ level: 'info', format: 'pretty' });
+    pretty.logger.info({ text: hostile }, hostile);
+    for (const unsafe of ['\u001b', '\u202e', '\u009b', '\u2066', '\u0000', '\r']) {
+      expect(pretty.lines.join('')).not.toContain(unsafe);
+    }
+  });
+
+  it('leaves harmless text alone: backslashes, line feeds of a stack, other alphabets', () => {
+    const { logger, lines } = record({ level: 'info', format: 'json' });
+    const text = 'C:\\u001b\\new\n\tat f ("grün", 温度)';
+    logger.info({ text }, text);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ text, msg: text });
+  });
 });

@@ -327,6 +327,15 @@ describe('check-config: InfluxDB', () => {
     );
   });
 
+  it('never prints a password that stands in the URL', async () => {
+    const url = await serveWrites(204);
+    const withPassword = url.replace('://', '://operator:p@ssw0rd@');
+    for (const offline of [true, false]) {
+      const result = await check(workplace(section(withPassword)), { offline });
+      expect(JSON.stringify(result)).not.toMatch(/ssw0rd/);
+    }
+  });
+
   it('keeps away from the network with --offline', async () => {
     const seen: string[] = [];
     await check(workplace(section(await serveWrites(204, seen))));

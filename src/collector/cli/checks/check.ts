@@ -1,6 +1,7 @@
 /**
  * What `check-config` finds out: one entry for everything that was looked at.
  */
+import { hidePasswords } from '../../../config/hide-passwords.ts';
 import type { ExitName } from '../exit-codes.ts';
 
 /** The kinds of checks, worst first: the first kind with an error decides the exit code. */
@@ -28,14 +29,20 @@ export class CheckList {
   }
 
   ok(key: string, message: string): void {
-    this.entries.push({ check: this.#kind, status: 'ok', key, message, hint: '' });
+    this.#add('ok', key, message, '');
   }
 
   warn(key: string, message: string, hint: string): void {
-    this.entries.push({ check: this.#kind, status: 'warning', key, message, hint });
+    this.#add('warning', key, message, hint);
   }
 
   fail(key: string, message: string, hint: string): void {
-    this.entries.push({ check: this.#kind, status: 'error', key, message, hint });
+    this.#add('error', key, message, hint);
+  }
+
+  /** Messages quote what libraries say, and fetch, for one, quotes URLs with their passwords. */
+  #add(status: Check['status'], key: string, message: string, hint: string): void {
+    const entry = { check: this.#kind, status, key, message: hidePasswords(message), hint };
+    this.entries.push(entry);
   }
 }
