@@ -11,7 +11,7 @@
  * it, the first of the first frame's length, which is zero for every frame under 16 MiB.
  */
 import type { Logger } from 'pino';
-import { decodeCollectorMessage } from '../codec/collector-message.ts';
+import { type CollectorMessage, decodeCollectorMessage } from '../codec/collector-message.ts';
 import { FrameSplitter } from '../codec/framing.ts';
 import { TableNaming } from '../codec/table-naming.ts';
 import { Backoff, type BackoffOptions } from '../lib/backoff.ts';
@@ -226,7 +226,7 @@ export class ConnectionLoop {
     }
   }
 
-  #take(attempt: Attempt, message: { hello: Hello } | { ack: BatchAck }): void {
+  #take(attempt: Attempt, message: CollectorMessage): void {
     this.#lastHeardMs = this.#deps.clock.monotonicMs();
     if ('hello' in message) {
       if (!attempt.isUp) this.#up(attempt, message.hello);

@@ -39,15 +39,25 @@ export function encodeHello(hello: Hello): Uint8Array {
       max_batch_bytes: hello.maxBatchBytes,
       max_batch_samples: hello.maxBatchSamples,
       accepts_series_table_id: hello.acceptsSeriesTableId,
+      max_name_bytes: hello.maxNameBytes,
+      max_labels_per_series: hello.maxLabelsPerSeries,
+      max_label_value_bytes: hello.maxLabelValueBytes,
+      max_table_series: hello.maxTableSeries,
+      max_timestamp_age_secs: hello.maxTimestampAgeSecs,
+      max_timestamp_ahead_secs: hello.maxTimestampAheadSecs,
+      sequence_window: hello.sequenceWindow,
+      epochs_per_node: hello.epochsPerNode,
     },
   });
 }
 
 /**
- * An encoded CollectorMessage with a BatchAck, not yet framed. Of the rejections only the most
- * frequent go along, and texts are cut, so that an answer stays small whatever was asked.
+ * An encoded CollectorMessage with a BatchAck, not yet framed. `frame` counts the frames of the
+ * stream from 1; it is the only name of a batch whose numbers could not be read. Of the rejections
+ * only the most frequent go along, and texts are cut, so that an answer stays small whatever was
+ * asked.
  */
-export function encodeAck(ack: BatchAck): Uint8Array {
+export function encodeAck(ack: BatchAck, frame: number): Uint8Array {
   return encode({
     ack: {
       epoch: ack.epoch,
@@ -62,19 +72,25 @@ export function encodeAck(ack: BatchAck): Uint8Array {
       })),
       retry_after_ms: Math.ceil(ack.retryAfterMs),
       message: clip(ack.message),
+      frame,
     },
   });
 }
+
+/** What the collector said. `frame` is 0 where a collector from before that field answers. */
+export type CollectorMessage =
+  | { readonly hello: Hello }
+  | { readonly ack: BatchAck; readonly frame: number };
 
 /**
  * Decodes one message of the collector. Throws OperatingError BAD_COLLECTOR_MESSAGE where it is not
  * one, or speaks of a status that this program does not know. Rejections for unknown reasons, which
  * a newer collector may have, are left out: the counts of the ack stand without them.
  */
-export function decodeCollectorMessage(bytes: Uint8Array): { hello: Hello } | { ack: BatchAck } {
+export function decodeCollectorMessage(bytes: Uint8Array): CollectorMessage {
   const { hello, ack } = decode(bytes);
   if (hello !== undefined) return { hello: readHello(hello) };
-  if (ack !== undefined) return { ack: readAck(ack) };
+  if (ack !== undefined) return { ack: readAck(ack), frame: ack.frame };
   throw badMessage('it holds neither a hello nor an ack');
 }
 
@@ -85,6 +101,14 @@ interface WireHello {
   max_batch_bytes: number;
   max_batch_samples: number;
   accepts_series_table_id: boolean;
+  max_name_bytes: number;
+  max_labels_per_series: number;
+  max_label_value_bytes: number;
+  max_table_series: number;
+  max_timestamp_age_secs: number;
+  max_timestamp_ahead_secs: number;
+  sequence_window: number;
+  epochs_per_node: number;
 }
 
 interface WireAck {
@@ -96,6 +120,7 @@ interface WireAck {
   rejections: { reason: string; count: number; first_series: string }[];
   retry_after_ms: number;
   message: string;
+  frame: number;
 }
 
 interface WireMessage {
@@ -126,6 +151,14 @@ function readHello(hello: WireHello): Hello {
     maxBatchBytes: hello.max_batch_bytes,
     maxBatchSamples: hello.max_batch_samples,
     acceptsSeriesTableId: hello.accepts_series_table_id,
+    maxNameBytes: hello.max_name_bytes,
+    maxLabelsPerSeries: hello.max_labels_per_series,
+    maxLabelValueBytes: hello.max_label_value_bytes,
+    maxTableSeries: hello.max_table_series,
+    maxTimestampAgeSecs: hello.max_timestamp_age_secs,
+    maxTimestampAheadSecs: hello.max_timestamp_ahead_secs,
+    sequenceWindow: hello.sequence_window,
+    epochsPerNode: hello.epochs_per_node,
   };
 }
 

@@ -25,6 +25,8 @@ import { Ingest, type IngestDeps } from './ingest/ingest.ts';
 import { createIngestMetrics } from './ingest/ingest-metrics.ts';
 import { Journal } from '../journal/lmdb/journal.ts';
 import { createJournalMetrics } from '../journal/lmdb/journal-metrics.ts';
+import { WINDOW_SEQUENCES } from '../journal/lmdb/producer-window.ts';
+import { EPOCHS_PER_NODE } from '../journal/lmdb/producers.ts';
 import { createLedgerMetrics } from '../journal/lmdb/ledger-metrics.ts';
 import type { Clock } from '../lib/clock.ts';
 import { OperatingError } from '../lib/errors.ts';
@@ -284,6 +286,8 @@ function createIngest(
         maxTextCharacters: TABLE_TEXT_PER_BATCH_BYTE * limits.max_batch_bytes,
         maxTextPerByte: TABLE_TEXT_PER_TABLE_BYTE,
       },
+      sequenceWindow: WINDOW_SEQUENCES,
+      epochsPerNode: EPOCHS_PER_NODE,
     },
   );
 }

@@ -58,6 +58,7 @@ export const BATCH_REJECT_REASONS = [
   'schema_version',
   'too_large',
   'bad_series',
+  'out_of_window',
 ] as const;
 export type BatchRejectReason = (typeof BATCH_REJECT_REASONS)[number];
 
@@ -111,6 +112,18 @@ export interface Hello {
   readonly maxBatchSamples: number;
   /** Whether a batch may name its series table instead of repeating it. */
   readonly acceptsSeriesTableId: boolean;
+  /** From here on 0 means: a collector from before these fields, which does not say. */
+  readonly maxNameBytes: number;
+  readonly maxLabelsPerSeries: number;
+  readonly maxLabelValueBytes: number;
+  /** Series of one table. */
+  readonly maxTableSeries: number;
+  readonly maxTimestampAgeSecs: number;
+  readonly maxTimestampAheadSecs: number;
+  /** Sequences from the lowest without a final answer to the highest sent must be fewer. */
+  readonly sequenceWindow: number;
+  /** Epochs of a node that are remembered; older ones are `out_of_window`. */
+  readonly epochsPerNode: number;
 }
 
 /**

@@ -131,7 +131,7 @@ test('acks for batches that nobody waits for are ignored and counted', async () 
       { ...ack, ...rest, epoch: epoch + 1, sequence },
       { ...ack, ...rest, epoch, sequence },
       { ...ack, ...rest, epoch, sequence },
-    ].map((each) => encodeFrame(encodeAck(each)));
+    ].map((each) => encodeFrame(encodeAck(each, 1)));
     return { kind: 'bytes', bytes: Buffer.concat(frames) };
   };
   const client = await bench.client(stub.address);

@@ -4,17 +4,10 @@ import {
   encodeAck,
   encodeHello,
 } from '../../src/codec/collector-message.ts';
-import type { AckStatus, BatchAck, Hello } from '../../src/domain/telemetry.ts';
+import type { AckStatus, BatchAck } from '../../src/domain/telemetry.ts';
+import { TEST_HELLO } from '../helpers/test-hello.ts';
 import { protoType } from '../helpers/wire-batch.ts';
 
-const HELLO: Hello = {
-  schemaVersion: 1,
-  collectorId: 'collector-1',
-  nodeId: 'node-7',
-  maxBatchBytes: 1_048_576,
-  maxBatchSamples: 1000,
-  acceptsSeriesTableId: true,
-};
 const ACK: BatchAck = {
   epoch: Number.MAX_SAFE_INTEGER,
   sequence: 42,
@@ -31,30 +24,35 @@ const ACK: BatchAck = {
 
 describe('collector messages', () => {
   it('come back as they were encoded', () => {
-    expect(decodeCollectorMessage(encodeHello(HELLO))).toEqual({ hello: HELLO });
-    expect(decodeCollectorMessage(encodeAck(ACK))).toEqual({ ack: ACK });
+    expect(decodeCollectorMessage(encodeHello(TEST_HELLO))).toEqual({ hello: TEST_HELLO });
+    expect(decodeCollectorMessage(encodeAck(ACK, 9))).toEqual({ ack: ACK, frame: 9 });
   });
 
   it('have bytes that are pinned down', () => {
-    const ack = encodeAck({
-      ...ACK,
-      epoch: 1,
-      sequence: 2,
-      status: 'accepted',
-      accepted: 3,
-      rejected: 0,
-      rejections: [],
-      message: '',
-    });
-    expect(Buffer.from(ack).toString('hex')).toBe('120808011002180120' + '03');
+    const ack = encodeAck(
+      {
+        ...ACK,
+        epoch: 1,
+        sequence: 2,
+        status: 'accepted',
+        accepted: 3,
+        rejected: 0,
+        rejections: [],
+        message: '',
+      },
+      4,
+    );
+    expect(Buffer.from(ack).toString('hex')).toBe('120a08011002180120034804');
     const hello = encodeHello({
-      ...HELLO,
+      ...TEST_HELLO,
       collectorId: 'c',
       nodeId: 'n',
       maxBatchBytes: 5,
       maxBatchSamples: 6,
     });
-    expect(Buffer.from(hello).toString('hex')).toBe('0a0e080112016' + '31a016e200528063001');
+    expect(Buffer.from(hello).toString('hex')).toBe(
+      '0a2608011201631a016e200528063001' + '38800240204880085088a4015880f52460ac026880087008',
+    );
   });
 
   it.each([
@@ -65,9 +63,9 @@ describe('collector messages', () => {
     ['throttled', 'ACK_STATUS_THROTTLED'],
   ] satisfies [AckStatus, string][])('write %s as %s', (status, name) => {
     const type = protoType('CollectorMessage');
-    const message = type.decode(encodeAck({ ...ACK, status }));
+    const message = type.decode(encodeAck({ ...ACK, status }, 1));
     expect(type.toObject(message, { enums: String }).ack.status).toBe(name);
-    expect(decodeCollectorMessage(encodeAck({ ...ACK, status }))).toMatchObject({
+    expect(decodeCollectorMessage(encodeAck({ ...ACK, status }, 1))).toMatchObject({
       ack: { status },
     });
   });
@@ -78,7 +76,7 @@ describe('collector messages', () => {
       count: index + 1,
       firstSeries: '',
     }));
-    const decoded = decodeCollectorMessage(encodeAck({ ...ACK, rejections }));
+    const decoded = decodeCollectorMessage(encodeAck({ ...ACK, rejections }, 1));
     const counts = 'ack' in decoded ? decoded.ack.rejections.map(({ count }) => count) : [];
     expect(counts).toEqual([12, 11, 10, 9, 8, 7, 6, 5]);
   });
@@ -87,13 +85,13 @@ describe('collector messages', () => {
     const rejections = [
       { reason: 'sentinel' as const, count: 1, firstSeries: 'x'.repeat(100_000) },
     ];
-    expect(encodeAck({ ...ACK, rejections, message: 'm'.repeat(100_000) }).length).toBeLessThan(
+    expect(encodeAck({ ...ACK, rejections, message: 'm'.repeat(100_000) }, 1).length).toBeLessThan(
       3000,
     );
   });
 
   it('round the waiting time up to whole milliseconds', () => {
-    const decoded = decodeCollectorMessage(encodeAck({ ...ACK, retryAfterMs: 0.2 }));
+    const decoded = decodeCollectorMessage(encodeAck({ ...ACK, retryAfterMs: 0.2 }, 1));
     expect(decoded).toMatchObject({ ack: { retryAfterMs: 1 } });
   });
 

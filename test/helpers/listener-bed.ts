@@ -16,6 +16,7 @@ import { createListenerMetrics } from '../../src/collector/listener/listener-met
 import type { BatchAck, Hello, PeerIdentity } from '../../src/domain/telemetry.ts';
 import { QuicTestBed, type TestClient, type TestClientOptions } from './quic-pair.ts';
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
+import { TEST_HELLO } from './test-hello.ts';
 
 export interface ReceivedFrame {
   readonly peer: PeerIdentity;
@@ -33,12 +34,11 @@ export class RecordingDoor implements Door {
   open(peer: PeerIdentity) {
     this.opened.push(peer);
     const hello: Hello = {
-      schemaVersion: 1,
+      ...TEST_HELLO,
       collectorId: 'test',
       nodeId: peer.nodeIds[0],
       maxBatchBytes: 1000,
       maxBatchSamples: 10,
-      acceptsSeriesTableId: true,
     };
     return {
       hello,
@@ -165,6 +165,8 @@ export class TestAgent {
   readonly client: TestClient;
   readonly hellos: Hello[] = [];
   readonly acks: BatchAck[] = [];
+  /** The frame that each of `acks` names. */
+  readonly ackedFrames: number[] = [];
   /** 'hello' and 'ack', in order of arrival, by stream. */
   readonly order = new Map<number, string[]>();
   readonly ended = new Set<number>();
@@ -215,6 +217,7 @@ export class TestAgent {
       order.push('hello');
     } else {
       this.acks.push(message.ack);
+      this.ackedFrames.push(message.frame);
       order.push('ack');
     }
   }

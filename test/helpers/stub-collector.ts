@@ -16,6 +16,7 @@ import type {
 } from '../../src/transport/quic-endpoint.ts';
 import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
+import { TEST_HELLO } from './test-hello.ts';
 
 /** What the stub does about a batch. */
 export type Answer =
@@ -48,15 +49,6 @@ export interface StubOptions {
   readonly greets?: boolean;
   readonly answer?: (batch: ReceivedBatch) => Answer;
 }
-
-const HELLO: Hello = {
-  schemaVersion: 1,
-  collectorId: 'stub',
-  nodeId: 'node-1',
-  maxBatchBytes: 1024 * 1024,
-  maxBatchSamples: 1000,
-  acceptsSeriesTableId: true,
-};
 
 const LIMITS = {
   maxBatchSamples: 100_000,
@@ -169,6 +161,7 @@ class StubPeer {
   readonly #decoder = new BatchDecoder(LIMITS);
   readonly #splitter = new FrameSplitter(16 * 1024 * 1024);
   #isGreeted = false;
+  #frames = 0;
 
   constructor(number: number, options: StubOptions) {
     this.#number = number;
@@ -182,13 +175,14 @@ class StubPeer {
     take: (batch: ReceivedBatch) => Answer,
   ): void {
     if (!this.#isGreeted && this.#options.greets !== false) {
-      const hello = encodeHello({ ...HELLO, ...this.#options.hello });
+      const hello = encodeHello({ ...TEST_HELLO, ...this.#options.hello });
       connection.write(streamId, encodeFrame(hello));
     }
     this.#isGreeted = true;
     this.#splitter.push(bytes, (frame) => {
       const batch = this.#decode(frame);
-      respond(connection, streamId, batch, take(batch));
+      this.#frames += 1;
+      respond(connection, streamId, { batch, frame: this.#frames }, take(batch));
     });
   }
 
@@ -213,13 +207,13 @@ class StubPeer {
 function respond(
   connection: QuicConnection,
   streamId: number,
-  batch: ReceivedBatch,
+  { batch, frame }: { batch: ReceivedBatch; frame: number },
   answer: Answer,
 ): void {
   if (answer.kind === 'silence') return;
   if (answer.kind === 'close') connection.close(answer.code, 'scripted');
   else if (answer.kind === 'bytes') connection.write(streamId, answer.bytes);
-  else connection.write(streamId, encodeFrame(encodeAck(ackOf(batch, answer))));
+  else connection.write(streamId, encodeFrame(encodeAck(ackOf(batch, answer), frame)));
 }
 
 function ackOf(

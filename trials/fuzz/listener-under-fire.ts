@@ -49,6 +49,14 @@ const HELLO: Omit<Hello, 'nodeId'> = {
   maxBatchBytes: 65_536,
   maxBatchSamples: 1000,
   acceptsSeriesTableId: true,
+  maxNameBytes: 256,
+  maxLabelsPerSeries: 32,
+  maxLabelValueBytes: 1024,
+  maxTableSeries: 10_000,
+  maxTimestampAgeSecs: 604_800,
+  maxTimestampAheadSecs: 300,
+  sequenceWindow: 1024,
+  epochsPerNode: 8,
 };
 const SILENT: QuicHandlers = {
   onConnected() {},

@@ -44,7 +44,7 @@ export type ProducerLookup = (
   nodeId: string,
   epoch: number,
   sequence: number,
-) => 'new' | 'pending' | 'durable';
+) => 'new' | 'pending' | 'durable' | 'out_of_window';
 
 export interface AdmissionDeps {
   readonly clock: Clock;
@@ -80,6 +80,11 @@ export class Admission {
     this.#rates = new RateLimiter(deps.clock, deps.limits.node_samples_per_second);
     this.#limits = deps.limits;
     this.#delegates = new Set(deps.delegates);
+  }
+
+  /** Those in force now. */
+  get limits(): LimitsConfig {
+    return this.#limits;
   }
 
   /** Nodes whose rate is being held; 0 while there is no limit. */
@@ -129,8 +134,12 @@ export class Admission {
 
   #checkDuplicate(nodeId: string, batch: Batch): Verdict | undefined {
     if (batch.sequence === 0) return undefined;
-    const known = this.#producer(nodeId, batch.epoch, batch.sequence);
-    return known === 'new' ? undefined : { kind: 'duplicate', nodeId };
+    const { epoch, sequence } = batch;
+    const known = this.#producer(nodeId, epoch, sequence);
+    if (known === 'new') return undefined;
+    if (known !== 'out_of_window') return { kind: 'duplicate', nodeId };
+    const message = `sequence ${sequence} of epoch ${epoch} is too old to tell whether it is stored`;
+    return { kind: 'reject', reason: 'out_of_window', message };
   }
 
   #checkThrottle(nodeId: string, samples: number): Verdict | undefined {

@@ -39,6 +39,9 @@ export interface IngestOptions {
   readonly collectorId: string;
   readonly maxBatchBytes: number;
   readonly decodeLimits: DecodeLimits;
+  /** What the journal's duplicate filter remembers, for agents to keep within. */
+  readonly sequenceWindow: number;
+  readonly epochsPerNode: number;
 }
 
 /** One connection's way in. */
@@ -60,17 +63,9 @@ export class Ingest {
 
   /** Called once per authenticated connection. */
   open(peer: PeerIdentity): IngestSession {
-    const { collectorId, maxBatchBytes, decodeLimits } = this.#options;
-    const decoder = new BatchDecoder(decodeLimits);
+    const decoder = new BatchDecoder(this.#options.decodeLimits);
     return {
-      hello: {
-        schemaVersion: SCHEMA_VERSION,
-        collectorId,
-        nodeId: peer.nodeIds[0],
-        maxBatchBytes,
-        maxBatchSamples: decodeLimits.maxBatchSamples,
-        acceptsSeriesTableId: true,
-      },
+      hello: this.#hello(peer),
       receive: (frame) => this.#receive(peer, decoder, frame),
       closed: () => {},
     };
@@ -83,6 +78,27 @@ export class Ingest {
   openInternal(peer: PeerIdentity): (frame: Uint8Array) => Promise<BatchAck> {
     const decoder = new BatchDecoder(this.#options.decodeLimits);
     return (frame) => this.#decide(peer, decoder, frame);
+  }
+
+  #hello(peer: PeerIdentity): Hello {
+    const { collectorId, maxBatchBytes, decodeLimits, ...filter } = this.#options;
+    // These two can change while the collector runs.
+    const { max_timestamp_age_secs, max_timestamp_ahead_secs } = this.#deps.admission.limits;
+    return {
+      schemaVersion: SCHEMA_VERSION,
+      collectorId,
+      nodeId: peer.nodeIds[0],
+      maxBatchBytes,
+      maxBatchSamples: decodeLimits.maxBatchSamples,
+      acceptsSeriesTableId: true,
+      maxNameBytes: decodeLimits.maxNameBytes,
+      maxLabelsPerSeries: decodeLimits.maxLabelsPerSeries,
+      maxLabelValueBytes: decodeLimits.maxLabelValueBytes,
+      maxTableSeries: decodeLimits.maxSeries,
+      maxTimestampAgeSecs: max_timestamp_age_secs,
+      maxTimestampAheadSecs: max_timestamp_ahead_secs,
+      ...filter,
+    };
   }
 
   async #receive(peer: PeerIdentity, decoder: BatchDecoder, frame: Uint8Array): Promise<BatchAck> {

@@ -55,6 +55,8 @@ interface StreamState {
   readonly id: number;
   readonly isBidi: boolean;
   readonly splitter: FrameSplitter;
+  /** Whole frames so far: the number of the newest. */
+  frames: number;
   framesInFlight: number;
   isEnded: boolean;
 }
@@ -180,7 +182,7 @@ export class Session {
   #openStream(streamId: number): StreamState {
     const isBidi = (streamId & 0b10) === 0;
     const splitter = new FrameSplitter(this.#maxFrameBytes, this.#frameBuffers);
-    const stream = { id: streamId, isBidi, splitter, framesInFlight: 0, isEnded: false };
+    const stream = { id: streamId, isBidi, splitter, frames: 0, framesInFlight: 0, isEnded: false };
     this.#streams.set(streamId, stream);
     this.#totals.streams += 1;
     if (isBidi) this.#connection.write(streamId, this.#helloFrame);
@@ -191,20 +193,22 @@ export class Session {
     if (this.#isClosed) return;
     if (stream.isBidi) this.#totals.framesBidi += 1;
     else this.#totals.framesUni += 1;
+    stream.frames += 1;
+    const frameNumber = stream.frames;
     stream.framesInFlight += 1;
     this.#framesInFlight += 1;
     this.#totals.framesInFlight += 1;
     if (this.#framesInFlight >= FRAMES_IN_FLIGHT_MAX) this.#holdBack();
-    void this.#door.receive(frame).then((ack) => this.#answer(stream, ack));
+    void this.#door.receive(frame).then((ack) => this.#answer(stream, ack, frameNumber));
   }
 
-  #answer(stream: StreamState, ack: BatchAck): void {
+  #answer(stream: StreamState, ack: BatchAck, frame: number): void {
     if (this.#isClosed) return;
     stream.framesInFlight -= 1;
     this.#framesInFlight -= 1;
     this.#totals.framesInFlight -= 1;
     if (stream.isBidi) {
-      this.#connection.write(stream.id, encodeFrame(encodeAck(ack)));
+      this.#connection.write(stream.id, encodeFrame(encodeAck(ack, frame)));
       this.#totals.acksSent += 1;
     }
     const { queuedBytes } = this.#connection;

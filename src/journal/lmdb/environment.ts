@@ -18,7 +18,9 @@ import { assert, errorMessage, OperatingError } from '../../lib/errors.ts';
 import { lmdbFileFlaw } from '../../lib/lmdb-file.ts';
 import type { ProducerKey } from './producers.ts';
 
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
+/** Format 2 differs in the rows of producers only, which tell by themselves. */
+const READABLE_FORMATS: readonly unknown[] = [2, FORMAT_VERSION];
 
 const DATA_FILE = 'data.mdb';
 const PAGE_BYTES = 4096;
@@ -228,12 +230,12 @@ export class JournalEnvironment {
 
   #checkFormat(): void {
     const found = readJson<number>(this.tables.meta, FORMAT_KEY);
-    if (found === FORMAT_VERSION) return;
+    if (READABLE_FORMATS.includes(found)) return;
     if (found === undefined && this.lastLogSeq() === undefined) return;
     throw new OperatingError(
       'JOURNAL_FORMAT',
       `cannot open journal ${this.dir}: it has format ${found ?? 'unknown'}, this program knows ` +
-        `${FORMAT_VERSION}; drain it with the program that wrote it, or start with an empty directory`,
+        `${READABLE_FORMATS.join(' and ')}; drain it with the program that wrote it, or start with an empty directory`,
     );
   }
 

@@ -1,21 +1,19 @@
 /**
  * Which sequences of one producer (one node, one epoch) are already in the journal. Pure.
  *
- * Everything up to `floor` counts as durable; above it a bitmap remembers WINDOW_SEQUENCES
- * sequences that may arrive in any order.
- *
- *     1 … floor            floor+1 … floor+WINDOW_SEQUENCES              above
- *     durable              a bit each: durable or new                    new
+ *     1 … passedTo       passedTo+1 … floor    floor+1 … floor+WINDOW_SEQUENCES     above
+ *     out of window      durable               a bit each: durable or new           new
  *
  * The floor rises over sequences as they become contiguous. A sequence above the window moves the
- * window up to it; what the floor passes without having been seen is a known gap, counted, and from
- * then on answered as durable: taking it would need unbounded memory of what was taken before.
+ * window up to it. What the floor passes without having seen it is a known gap and is counted. From
+ * then on nothing up to the newest gap can be told apart: it was stored, or it never came. Such a
+ * sequence is out of the window: storing it could double it, and calling it durable could lose it.
  *
- * So a client must keep (highest sequence sent − lowest sequence not finally answered) below
- * WINDOW_SEQUENCES; then it never meets a gap of its own. The reference client does.
+ * A client that keeps (highest sequence sent − lowest sequence not finally answered) below
+ * WINDOW_SEQUENCES never asks about one. The reference client does.
  *
  * A producer first seen above the window has a past elsewhere (another collector, or forgotten
- * here): its window starts there and nothing is counted.
+ * here): its window starts there, what lies below is out of the window, and nothing is counted.
  */
 import { assert } from '../../lib/errors.ts';
 
@@ -26,8 +24,12 @@ const WORDS = WINDOW_SEQUENCES / 32;
 /** Bytes of an encoded window: floor as float64, then the bitmap. */
 export const WINDOW_BYTES = 8 + 4 * WORDS;
 
+/** What a window knows of a sequence. */
+export type SequenceState = 'new' | 'durable' | 'out_of_window';
+
 export class ProducerWindow {
   #floor = 0;
+  #passedTo = 0;
   #fresh = true;
   /** Bit `sequence % WINDOW_SEQUENCES`, for the sequences above the floor. */
   readonly #bits: Uint32Array;
@@ -41,9 +43,16 @@ export class ProducerWindow {
     return this.#floor;
   }
 
-  has(sequence: number): boolean {
-    if (sequence <= this.#floor) return true;
-    return sequence <= this.#floor + WINDOW_SEQUENCES && this.#bit(sequence);
+  /** The newest known gap; 0 where there is none. */
+  get passedTo(): number {
+    return this.#passedTo;
+  }
+
+  state(sequence: number): SequenceState {
+    if (sequence <= this.#passedTo) return 'out_of_window';
+    if (sequence <= this.#floor) return 'durable';
+    const isSeen = sequence <= this.#floor + WINDOW_SEQUENCES && this.#bit(sequence);
+    return isSeen ? 'durable' : 'new';
   }
 
   /**
@@ -73,16 +82,20 @@ export class ProducerWindow {
   /** Returns how many sequences below the new floor were never seen. */
   #raiseFloor(floor: number): number {
     const missed = floor - this.#floor;
-    if (missed >= WINDOW_SEQUENCES) {
+    if (missed > WINDOW_SEQUENCES) {
       const seen = this.#countBits();
       this.#bits.fill(0);
       this.#floor = floor;
+      this.#passedTo = floor;
       return missed - seen;
     }
     let gaps = 0;
     while (this.#floor < floor) {
       this.#floor += 1;
-      if (!this.#bit(this.#floor)) gaps += 1;
+      if (!this.#bit(this.#floor)) {
+        gaps += 1;
+        this.#passedTo = this.#floor;
+      }
       this.#clearBit(this.#floor);
     }
     return gaps;
@@ -91,6 +104,7 @@ export class ProducerWindow {
   copy(): ProducerWindow {
     const copy = new ProducerWindow(this.#bits.slice());
     copy.#floor = this.#floor;
+    copy.#passedTo = this.#passedTo;
     copy.#fresh = this.#fresh;
     return copy;
   }
@@ -98,6 +112,7 @@ export class ProducerWindow {
   /** Why this cannot be a window that `add` made; undefined where it can. */
   get flaw(): string | undefined {
     if (!Number.isSafeInteger(this.#floor) || this.#floor < 0) return `floor ${this.#floor}`;
+    if (!(this.#passedTo >= 0 && this.#passedTo <= this.#floor)) return `gap ${this.#passedTo}`;
     return this.#bit(this.#floor + 1) ? `floor ${this.#floor} was not raised` : undefined;
   }
 
@@ -110,10 +125,12 @@ export class ProducerWindow {
     });
   }
 
-  static decode(bytes: Uint8Array, offset: number): ProducerWindow {
+  /** Reads what `encodeInto` wrote; `passedTo` is kept elsewhere. */
+  static decode(bytes: Uint8Array, offset: number, passedTo: number): ProducerWindow {
     const view = new DataView(bytes.buffer, bytes.byteOffset + offset, WINDOW_BYTES);
     const window = new ProducerWindow();
     window.#floor = view.getFloat64(0, true);
+    window.#passedTo = passedTo;
     window.#fresh = false;
     for (let word = 0; word < WORDS; word += 1) {
       window.#bits[word] = view.getUint32(8 + 4 * word, true);

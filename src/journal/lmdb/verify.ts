@@ -12,7 +12,7 @@ import { diskBytes } from './disk-budget.ts';
 import { JournalEnvironment, readJson } from './environment.ts';
 import { loadCursors, STATE_KEY, type StoredState } from './journal-state.ts';
 import type { ProducerWindow } from './producer-window.ts';
-import { decodeProducer, EPOCHS_PER_NODE, keyOf } from './producers.ts';
+import { decodeProducer, keyOf } from './producers.ts';
 import { decodeRecord, type JournalRecord, type Position, readPosition } from './record.ts';
 import { SeriesLog } from './series-log.ts';
 
@@ -72,9 +72,6 @@ class Verification {
   /** By node and epoch, the sequences in the log. */
   readonly #sequences = new Map<string, Set<number>>();
 
-  /** By node as keys have it, how many epochs of it are remembered. */
-  readonly #epochs = new Map<string, number>();
-
   constructor(env: JournalEnvironment, { seriesCount, onSlice }: VerifyOptions) {
     this.#env = env;
     this.#seriesCount = seriesCount;
@@ -85,9 +82,6 @@ class Verification {
     this.#env.refresh();
     const state = this.#readState();
     const cursors = loadCursors(this.#env);
-    for (const [node] of this.#env.tables.producers.getKeys()) {
-      this.#epochs.set(node, (this.#epochs.get(node) ?? 0) + 1);
-    }
     const lastSeq = this.#env.lastLogSeq() ?? state.tail.seq;
     if (lastSeq !== state.head.seq) {
       this.#fault('log', `ends at ${lastSeq}, should end at ${state.head.seq}`);
@@ -214,20 +208,16 @@ class Verification {
     this.#fault(`record ${seq}`, `points to series ${beyond} of a table of ${series}`);
   }
 
-  /**
-   * The duplicate filter must know what the log holds. Of a node with all the epochs that it may
-   * have, one may have been forgotten and come back, so nothing can be said.
-   */
+  /** The duplicate filter must know what the log holds, but for epochs that it has forgotten. */
   #checkWindow({ seq, nodeId, epoch, sequence }: JournalRecord): void {
     if (sequence === 0) return;
-    if ((this.#epochs.get(keyOf(nodeId, epoch)[0]) ?? 0) >= EPOCHS_PER_NODE) return;
     const name = `${nodeId}/${epoch}`;
     const seen = this.#sequences.get(name) ?? new Set();
     this.#sequences.set(name, seen);
     if (seen.has(sequence)) this.#fault(`record ${seq}`, `holds ${name}/${sequence} again`);
     seen.add(sequence);
     const window = this.#window(nodeId, epoch);
-    if (window === undefined || window.has(sequence)) return;
+    if (window === undefined || window.state(sequence) !== 'new') return;
     this.#fault(`record ${seq}`, `the duplicate filter does not know ${name}/${sequence}`);
   }
 

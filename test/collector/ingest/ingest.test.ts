@@ -47,7 +47,13 @@ async function setUp(options: { journalBytes?: number; maxCardinality?: number }
       gate,
       journal,
     },
-    { collectorId: 'c', maxBatchBytes: 1_000_000, decodeLimits: TEST_LIMITS },
+    {
+      collectorId: 'c',
+      maxBatchBytes: 1_000_000,
+      decodeLimits: TEST_LIMITS,
+      sequenceWindow: 1024,
+      epochsPerNode: 8,
+    },
   );
   return { dir, journal, gate, ingest };
 }
@@ -71,7 +77,30 @@ test('a session greets with the identity it will stamp and the limits in force',
     maxBatchBytes: 1_000_000,
     maxBatchSamples: TEST_LIMITS.maxBatchSamples,
     acceptsSeriesTableId: true,
+    maxNameBytes: TEST_LIMITS.maxNameBytes,
+    maxLabelsPerSeries: TEST_LIMITS.maxLabelsPerSeries,
+    maxLabelValueBytes: TEST_LIMITS.maxLabelValueBytes,
+    maxTableSeries: TEST_LIMITS.maxSeries,
+    maxTimestampAgeSecs: 604_800,
+    maxTimestampAheadSecs: 300,
+    sequenceWindow: 1024,
+    epochsPerNode: 8,
   });
+});
+
+test('what the window has passed is rejected by name, never called stored', async () => {
+  const { ingest, journal } = await setUp();
+  const session = ingest.open(PEER);
+  await session.receive(frameOf(5000));
+  expect(await session.receive(frameOf(4000))).toMatchObject({ status: 'accepted' });
+  expect(await session.receive(frameOf(3976))).toMatchObject({
+    status: 'rejected',
+    rejected: SAMPLES,
+    rejections: [{ reason: 'out_of_window', count: SAMPLES }],
+    message: 'sequence 3976 of epoch 1 is too old to tell whether it is stored',
+  });
+  expect(await session.receive(frameOf(5000))).toMatchObject({ status: 'duplicate' });
+  expect(journal.ledger).toMatchObject({ accepted: 2 * SAMPLES, duplicate: SAMPLES });
 });
 
 test('an accepted batch is in the journal, under the stamped node, when it is acknowledged', async () => {

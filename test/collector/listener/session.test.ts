@@ -1,9 +1,20 @@
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { FrameBuffers } from '../../../src/codec/frame-buffers.ts';
 import { encodeFrame } from '../../../src/codec/framing.ts';
+import { Session, type SessionTotals } from '../../../src/collector/listener/session.ts';
+import type { PeerIdentity } from '../../../src/domain/telemetry.ts';
+import type { QuicConnection } from '../../../src/transport/quic-endpoint.ts';
 import { eventually } from '../../helpers/eventually.ts';
-import { ListenerBed } from '../../helpers/listener-bed.ts';
+import { ListenerBed, RecordingDoor } from '../../helpers/listener-bed.ts';
 import { ShiftableClock } from '../../helpers/shiftable-clock.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
+
+const PEER: PeerIdentity = {
+  nodeIds: ['gpu-001'],
+  fingerprint256: 'AB:CD',
+  serialNumber: '01',
+  validToMs: Number.MAX_SAFE_INTEGER,
+};
 
 describe('a session', () => {
   const bed = new ListenerBed();
@@ -45,6 +56,7 @@ describe('a session', () => {
     expect(agent.hellos).toHaveLength(2);
     expect(agent.order.get(first)).toEqual(['hello', 'ack']);
     expect(agent.order.get(second)).toEqual(['hello', 'ack']);
+    expect(agent.ackedFrames).toEqual([1, 1]);
   });
 
   test('answers in the order in which verdicts come, not in that of the frames', async () => {
@@ -57,6 +69,7 @@ describe('a session', () => {
     door.frames[0]!.answer({ status: 'throttled', retryAfterMs: 250 });
     await eventually('two are answered', () => agent.acks.length === 2);
     expect(agent.acks.map(({ sequence }) => sequence)).toEqual([3, 1]);
+    expect(agent.ackedFrames).toEqual([3, 1]);
     expect(agent.acks[1]).toMatchObject({ status: 'throttled', retryAfterMs: 250 });
   });
 
@@ -245,3 +258,30 @@ const happens = (condition: () => boolean, ms: number) =>
   );
 
 const PAD = Buffer.alloc(500);
+
+test('a stream that is reset inside a frame loses that frame only', async () => {
+  const written: { bytes: Uint8Array; fin: boolean | undefined }[] = [];
+  const closes: number[] = [];
+  const connection = {
+    queuedBytes: 0,
+    write: (_stream: number, bytes: Uint8Array, fin?: boolean) => written.push({ bytes, fin }),
+    close: (code: number) => closes.push(code),
+  } as unknown as QuicConnection;
+  const totals = { unfinishedFrameBytes: 0, streamResets: 0 } as SessionTotals;
+  const door = new RecordingDoor();
+  const session = new Session(connection, door.open(PEER), totals, {
+    peer: PEER,
+    maxFrameBytes: 1000,
+    frameBuffers: new FrameBuffers(),
+    monotonicMs: () => 0,
+  });
+  const frame = encodeFrame(Buffer.from('whole'));
+  session.onData(0, Buffer.concat([frame, frame.subarray(0, 6)]), false);
+  expect(totals.unfinishedFrameBytes).toBe(6);
+  session.onReset(0);
+  await eventually('the stream ends', () => written.at(-1)?.fin === true);
+  expect(written).toHaveLength(3);
+  expect(door.frames).toHaveLength(1);
+  expect(closes).toEqual([]);
+  expect(totals.unfinishedFrameBytes).toBe(0);
+});

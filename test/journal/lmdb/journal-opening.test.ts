@@ -48,7 +48,7 @@ describe('opening a journal', () => {
     await env.close();
     await expect(openJournal(dir)).rejects.toMatchObject({
       code: 'JOURNAL_FORMAT',
-      message: expect.stringContaining('format 99, this program knows 2'),
+      message: expect.stringContaining('format 99, this program knows 2 and 3'),
     });
     await expect(inspectJournal(dir)).rejects.toMatchObject({ code: 'JOURNAL_FORMAT' });
   });

@@ -87,8 +87,64 @@ describe('producers', () => {
     expect(producers.count).toBe(EPOCHS_PER_NODE);
     expect(stored.size).toBe(EPOCHS_PER_NODE);
     expect(producers.state('node-1', 1, 2)).toBe('durable');
-    expect(producers.state('node-1', 2, 1)).toBe('new');
     expect(producers.state('node-1', 3, 1)).toBe('durable');
+  });
+
+  test('what comes under a forgotten epoch is out of the window, also after a restart', () => {
+    const stored = new Map<string, Uint8Array>();
+    let producers = new Producers();
+    for (let epoch = 10; epoch < 10 + EPOCHS_PER_NODE; epoch += 1) {
+      commit(producers, stored, [step(1, epoch)]);
+    }
+    expect(producers.state('node-1', 5, 1)).toBe('new');
+    // Two at once, and then the rows that tell of them are forgotten as well.
+    commit(producers, stored, [step(1, 100), step(1, 101)]);
+    for (let epoch = 102; epoch < 120; epoch += 1) commit(producers, stored, [step(1, epoch)]);
+    for (const restart of [false, true]) {
+      if (restart) {
+        producers = new Producers();
+        producers.restore(stored.values(), 0);
+      }
+      for (const epoch of [5, 10, 11, 100, 111]) {
+        expect(producers.state('node-1', epoch, 1), `epoch ${epoch}`).toBe('out_of_window');
+        expect(producers.state('node-1', epoch, 2), `epoch ${epoch}`).toBe('out_of_window');
+      }
+      expect(producers.state('node-1', 112, 1)).toBe('durable');
+      expect(producers.state('node-1', 120, 1)).toBe('new');
+      expect(producers.state('node-2', 5, 1)).toBe('new');
+      expect(producers.state('node-1', 5, 0)).toBe('new');
+    }
+  });
+
+  test('a gap is told from what is stored, also after a restart', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    commit(producers, stored, [step(1), step(3), step(1027)]);
+    const restored = new Producers();
+    restored.restore(stored.values(), 0);
+    for (const each of [producers, restored]) {
+      const states = [2, 3, 4, 1027].map((sequence) => each.state('node-1', 1, sequence));
+      expect(states).toEqual(['out_of_window', 'durable', 'new', 'durable']);
+    }
+  });
+
+  test('rows of format 2 are read: what a client may ask about counts as stored', () => {
+    const stored = new Map<string, Uint8Array>();
+    const producers = new Producers();
+    commit(producers, stored, [step(5000, 7, 'nöde')]);
+    const rows = [...stored.values()].map((row) => row.subarray(0, row.length - 17));
+    const restored = new Producers();
+    restored.restore(rows, 0);
+    const floor = 5000 - 1024;
+    const states = [5000, 4999, floor, floor - 1023, floor - 1024];
+    expect(states.map((sequence) => restored.state('nöde', 7, sequence))).toEqual([
+      'durable',
+      'new',
+      'durable',
+      'durable',
+      'out_of_window',
+    ]);
+    expect(restored.state('nöde', 6, 1)).toBe('new');
   });
 
   test('an epoch with sequences under way is not forgotten', () => {

@@ -83,7 +83,7 @@ test('a forgotten producer window is found out as doubles', async () => {
     [
       {
         file: 'src/journal/lmdb/producers.js',
-        from: "return producer.window.has(sequence) ? 'durable' : 'new';",
+        from: 'return producer.window.state(sequence);',
         to: "return 'new';",
       },
     ],

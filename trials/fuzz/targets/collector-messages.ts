@@ -40,17 +40,28 @@ function validMessages(): Buffer[] {
     maxBatchBytes: 1_048_576,
     maxBatchSamples: 1000,
     acceptsSeriesTableId: true,
+    maxNameBytes: 256,
+    maxLabelsPerSeries: 32,
+    maxLabelValueBytes: 1024,
+    maxTableSeries: 10_000,
+    maxTimestampAgeSecs: 604_800,
+    maxTimestampAheadSecs: 300,
+    sequenceWindow: 1024,
+    epochsPerNode: 8,
   });
-  const ack = encodeAck({
-    epoch: 1_753_000_000_000,
-    sequence: 7,
-    status: 'partial',
-    accepted: 3,
-    rejected: 2,
-    rejections: [{ reason: 'sentinel', count: 2, firstSeries: 'power{gpu="0"}' }],
-    retryAfterMs: 250,
-    message: 'é',
-  });
+  const ack = encodeAck(
+    {
+      epoch: 1_753_000_000_000,
+      sequence: 7,
+      status: 'partial',
+      accepted: 3,
+      rejected: 2,
+      rejections: [{ reason: 'sentinel', count: 2, firstSeries: 'power{gpu="0"}' }],
+      retryAfterMs: 250,
+      message: 'é',
+    },
+    7,
+  );
   return [Buffer.from(hello), Buffer.from(ack)];
 }
 
