@@ -8,8 +8,8 @@ import http from 'node:http';
 import { simulateColumns } from '../src/agent/sources/simulate-columns.ts';
 import { encodeSeriesTable } from '../src/codec/series-table.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { lineRules } from '../src/collector/writers/influx/label-rules.ts';
 import { LineChunk } from '../src/collector/writers/influx/line-chunk.ts';
+import { pointRules } from '../src/collector/writers/influx/point.ts';
 import { RecordEncoder } from '../src/collector/writers/influx/record-encoder.ts';
 import { buildTablePlan } from '../src/collector/writers/influx/table-plan.ts';
 import type { LineReport, LineTask } from './line-task.ts';
@@ -49,7 +49,7 @@ function nodeLines(nodeId: string): () => Uint8Array {
   const table = encodeSeriesTable(simulation.series);
   // All labels as tags: string fields would be counted as further metrics by the peer.
   const labels = new Set(simulation.series.flatMap((one) => one.labels.map(([key]) => key)));
-  const rules = lineRules({
+  const rules = pointRules({
     measurement_gpu: 'gpu',
     measurement_node: 'node',
     tag_labels: [...labels],

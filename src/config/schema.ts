@@ -176,8 +176,13 @@ const influxdb = z.strictObject({
     .describe('Measurement of series that name a GPU.'),
   measurement_node: z.string().min(1).default('node').describe('Measurement of all other series.'),
   tag_labels: z
-    .array(z.string().min(1))
+    .array(z.string().regex(/^(?!label_|_?time$|_measurement$|_field$|_value$|series_hash$)./))
     .max(100)
+    .meta({
+      allowed:
+        'a list of at most 100 label names, none of them reserved by InfluxDB and none with ' +
+        '`label_` in front',
+    })
     .default([
       'gpu_uuid',
       'gpu_index',
@@ -192,7 +197,9 @@ const influxdb = z.strictObject({
       'cpu',
       'cluster',
     ])
-    .describe('Labels written as tags, beside node_id. All others become string fields.'),
+    .describe(
+      'Labels that keep their name, beside GPU and job identities; other tags are `label_<name>`.',
+    ),
 });
 
 const parquet = z.strictObject({

@@ -1,10 +1,8 @@
 /**
  * Rows of the warehouse → InfluxDB: the points that the InfluxDB writer would have written, by its
- * own encoder, so that writing them again changes nothing.
- *
- * What a point looks like may depend on the batch it came in (two series that would overwrite each
- * other are told apart by a tag), so rows are gathered by batch again: by node and time of
- * reception. Memory holds the rows of one row group.
+ * own encoder, so that writing them again changes nothing. A point follows from its sample alone
+ * (writers/influx/point.ts), so rows need not be gathered into the batches they came in. Memory
+ * holds the rows of one row group.
  */
 import path from 'node:path';
 import type { InfluxConfig } from '../../config/schema.ts';
@@ -13,19 +11,17 @@ import { errorCode, errorMessage } from '../../lib/errors.ts';
 import type { FileSystem } from '../../lib/filesystem.ts';
 import type { Series } from '../../domain/telemetry.ts';
 import type { InfluxClient } from '../writers/influx/influx-client.ts';
-import { lineRules } from '../writers/influx/label-rules.ts';
 import { LineChunk } from '../writers/influx/line-chunk.ts';
+import { pointRules } from '../writers/influx/point.ts';
 import { RecordEncoder } from '../writers/influx/record-encoder.ts';
 import { sendLines } from '../writers/influx/send-lines.ts';
-import { buildTablePlan, type TablePlan } from '../writers/influx/table-plan.ts';
+import { buildTablePlan } from '../writers/influx/table-plan.ts';
 import { SERIES_COLUMNS } from '../../warehouse/columns.ts';
 import { seriesFromRow } from '../../warehouse/series-from-row.ts';
 import { HOUR_MS, listWarehouse, type WarehouseFile } from '../../warehouse/warehouse.ts';
 import { type RowRange, WarehouseFileReader } from '../../warehouse/warehouse-reader.ts';
-import { WeightedCache } from '../writers/weighted-cache.ts';
 
 const ROWS_MAX = 1_000_000;
-const PLAN_CACHE_BYTES = 64 * 1024 * 1024;
 const REFUSALS_TOLD_MAX = 10;
 
 export interface BackfillDeps {
@@ -92,13 +88,6 @@ export async function backfillInflux(
   return { files: files.length, lines, values, refusedLines, refusals, failure, resumeMs };
 }
 
-/** The rows of one batch in one row group: places in its columns. */
-interface Batch {
-  readonly nodeId: string;
-  readonly receivedAtMs: number;
-  readonly rows: number[];
-}
-
 interface Rows {
   readonly timestampsMs: Float64Array;
   readonly values: Float64Array;
@@ -142,55 +131,37 @@ class Backfill {
   }
 
   async #rows(rows: Rows): Promise<void> {
-    const plans = new WeightedCache<TablePlan>(PLAN_CACHE_BYTES);
-    const maxBytes = this.#options.settings.max_batch_bytes;
-    for (const batch of this.#batches(rows)) {
-      this.#startBatch(rows, batch, plans);
-      while (!this.#encoder.encodeInto(this.#chunk, maxBytes)) {
+    const { settings } = this.#options;
+    const plan = buildTablePlan(rows, pointRules(settings));
+    for (const [nodeId, places] of this.#rowsByNode(rows)) {
+      const samples = {
+        series: Uint32Array.from(places, (row) => rows.seriesOf[row]!),
+        timestampsMs: Float64Array.from(places, (row) => rows.timestampsMs[row]!),
+        values: Float64Array.from(places, (row) => rows.values[row]!),
+      };
+      this.#encoder.start({ ...NO_ORIGIN, nodeId, samples }, plan);
+      while (!this.#encoder.encodeInto(this.#chunk, settings.max_batch_bytes)) {
         await this.#send();
         if (this.failure !== '') return;
       }
     }
   }
 
-  /** The batches of a row group, by time of reception, with the rows that were asked for. */
-  #batches({ timestampsMs, receivedAtMs, nodeOf }: Rows): Batch[] {
+  /** The rows that were asked for; of two for one point, the one received later comes later. */
+  #rowsByNode({ timestampsMs, receivedAtMs, nodeOf }: Rows): Map<string, number[]> {
     const { startMs, endMs } = this.#options;
-    const batches = new Map<string, Batch>();
+    const nodes = new Map<string, number[]>();
     for (let row = 0; row < timestampsMs.length; row++) {
       if (timestampsMs[row]! < startMs || timestampsMs[row]! >= endMs) continue;
       const nodeId = nodeOf[row] ?? '';
-      const key = `${receivedAtMs[row]!} ${nodeId}`;
-      const batch = batches.get(key);
-      if (batch !== undefined) batch.rows.push(row);
-      else batches.set(key, { nodeId, receivedAtMs: receivedAtMs[row]!, rows: [row] });
+      const places = nodes.get(nodeId);
+      if (places !== undefined) places.push(row);
+      else nodes.set(nodeId, [row]);
     }
-    return [...batches.values()].sort((a, b) => a.receivedAtMs - b.receivedAtMs);
-  }
-
-  /** Hands the batch to the encoder as the record it once was. */
-  #startBatch(rows: Rows, { nodeId, receivedAtMs, rows: places }: Batch, plans: PlanCache): void {
-    const own = new Map<number, number>();
-    const series = Uint32Array.from(places, (row) => {
-      const id = rows.seriesOf[row]!;
-      const index = own.get(id) ?? own.size;
-      own.set(id, index);
-      return index;
-    });
-    const key = [...own.keys()].join(' ');
-    let plan = plans.find(key);
-    if (plan === undefined) {
-      const table = { id: '', bytes: NOTHING, series: [...own.keys()].map(seriesOf(rows)) };
-      plan = buildTablePlan(table, lineRules(this.#options.settings));
-      plans.add(key, plan, plan.weight + key.length);
+    for (const places of nodes.values()) {
+      places.sort((a, b) => receivedAtMs[a]! - receivedAtMs[b]! || a - b);
     }
-    const samples = {
-      series,
-      timestampsMs: Float64Array.from(places, (row) => rows.timestampsMs[row]!),
-      values: Float64Array.from(places, (row) => rows.values[row]!),
-    };
-    const origin = { seq: 0, epoch: 0, sequence: 0, tableId: '', bytes: 0 };
-    this.#encoder.start({ ...origin, nodeId, receivedAtMs, samples }, plan);
+    return nodes;
   }
 
   async #send(): Promise<void> {
@@ -213,13 +184,8 @@ class Backfill {
   }
 }
 
-type PlanCache = WeightedCache<TablePlan>;
-
-const NOTHING = new Uint8Array(0);
-
-function seriesOf({ series }: Rows): (id: number) => Series {
-  return (id) => series[id]!;
-}
+/** What the encoder does not look at. */
+const NO_ORIGIN = { seq: 0, epoch: 0, sequence: 0, receivedAtMs: 0, tableId: '', bytes: 0 };
 
 async function readRows(reader: WarehouseFileReader, range: RowRange): Promise<Rows> {
   const timestampsMs = await reader.numbers('ts', range);

@@ -78,6 +78,27 @@ test.each(['hyparquet', 'parquetjs'] as const)('the points are identical (%s)', 
   expect(second.points()).toEqual(first.points());
 });
 
+test('hours, row groups and equal times of reception change no point', async () => {
+  const { bench, book, first, second, write, backfill } = await setUp({ row_group_rows: 1000 });
+  const pods = Array.from({ length: 1200 }, (_, i) =>
+    gauge('mem', { gpu: String(i >> 1), UUID: `GPU-${i >> 1}`, pod: `pod-${i}` }),
+  );
+  const edgeMs = Math.ceil(START_MS / HOUR_MS) * HOUR_MS;
+  for (const timeMs of [edgeMs - 1, edgeMs]) {
+    // Pods of one GPU in two tables, as an agent with more series than fit one batch sends them.
+    for (const parity of [0, 1]) {
+      const table = pods.filter((_, i) => i % 2 === parity);
+      const samples = table.map((_, i) => [i, timeMs, i * 2 + parity] as const);
+      Object.assign(book.add('n', table, samples), { receivedAtMs: edgeMs });
+    }
+  }
+  await write();
+  await backfill();
+  expect(first.points().size).toBe(2 * pods.length);
+  expect(second.points()).toEqual(first.points());
+  expect(fs.existsSync(bench.root)).toBe(true);
+});
+
 test('batches stay apart, and the later value of a point wins', async () => {
   const { book, first, second, write, backfill } = await setUp();
   // Never in one table, so nothing has to be told apart.

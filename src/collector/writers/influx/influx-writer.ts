@@ -13,8 +13,8 @@ import { WeightedCache } from '../weighted-cache.ts';
 import { WriteFault } from '../write-fault.ts';
 import type { DeadLetter, Writer, WriterDeps, WriterProgress, WriterRecord } from '../writer.ts';
 import { InfluxClient } from './influx-client.ts';
-import { type LineRules, lineRules } from './label-rules.ts';
 import { LineChunk } from './line-chunk.ts';
+import { type PointRules, pointRules } from './point.ts';
 import { type RefusedLines, searchPoison } from './poison-search.ts';
 import { RecordEncoder } from './record-encoder.ts';
 import { buildTablePlan, type TablePlan } from './table-plan.ts';
@@ -38,7 +38,7 @@ export function openInfluxWriter(settings: InfluxConfig, deps: WriterDeps): Writ
 class InfluxWriter implements Writer {
   readonly #deps: WriterDeps;
   readonly #client: InfluxClient;
-  readonly #rules: LineRules;
+  readonly #rules: PointRules;
   readonly #plans = new WeightedCache<TablePlan>(PLAN_CACHE_BYTES);
   readonly #encoder = new RecordEncoder();
   #spare = [new LineChunk(), new LineChunk()];
@@ -61,7 +61,7 @@ class InfluxWriter implements Writer {
   constructor(settings: InfluxConfig, deps: WriterDeps, client: InfluxClient) {
     this.#deps = deps;
     this.#client = client;
-    this.#rules = lineRules(settings);
+    this.#rules = pointRules(settings);
     this.#maxChunkBytes = settings.max_batch_bytes;
   }
 

@@ -7,7 +7,7 @@
 import type { WriterRecord } from '../writer.ts';
 import { MAX_NUMBER_BYTES, writeNumber } from './format-number.ts';
 import type { LineChunk } from './line-chunk.ts';
-import { escapeKey } from './line-escape.ts';
+import { escapeKey } from './point.ts';
 import type { TablePlan } from './table-plan.ts';
 
 const COMMA = 44;
@@ -27,7 +27,6 @@ export class RecordEncoder {
   /** Progress: the group, and the next entry of `#order`. */
   #group = 0;
   #next = 0;
-  #lineSerial = 0;
   /** Samples of the record that are no finite number; no line can say them. */
   notFinite = 0;
 
@@ -86,7 +85,7 @@ export class RecordEncoder {
     const out = chunk.bytes;
     const lastStart = Math.min(maxBytes, out.length) - MAX_NUMBER_BYTES - LINE_TAIL_BYTES;
     let at = this.#writePrefix(out, chunk.length, plan);
-    const serial = ++this.#lineSerial;
+    const serial = ++plan.lineSerial;
     let samples = 0;
     let next = this.#next;
     for (; next < end; next++) {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { lineRules } from '../../../../src/collector/writers/influx/label-rules.ts';
 import { LineChunk } from '../../../../src/collector/writers/influx/line-chunk.ts';
+import { pointRules } from '../../../../src/collector/writers/influx/point.ts';
 import { RecordEncoder } from '../../../../src/collector/writers/influx/record-encoder.ts';
 import { buildTablePlan } from '../../../../src/collector/writers/influx/table-plan.ts';
 import type { WriterRecord } from '../../../../src/collector/writers/writer.ts';
@@ -8,7 +8,7 @@ import { influxSettings } from '../../../helpers/influx-settings.ts';
 import { parseLine } from '../../../helpers/line-protocol.ts';
 import { gauge, RecordBook } from '../../../helpers/writer-records.ts';
 
-const RULES = lineRules(influxSettings('http://localhost'));
+const RULES = pointRules(influxSettings('http://localhost'));
 const T = 1_700_000_000_000;
 
 /** The lines of `records`, chunk by chunk. */
@@ -37,7 +37,7 @@ function linesFor(
   return encode(book, book.records).flatMap(linesOf);
 }
 
-test('a line holds all fields of one label set and time, tags sorted, other labels as strings', () => {
+test('a line holds all fields of one label set and time, labels as sorted tags', () => {
   const labels = { UUID: 'GPU-1', gpu: '0', modelName: 'NVIDIA H100', pod: 'train-0', zone: 'a' };
   const lines = linesFor(
     [gauge('util', labels), gauge('temp', labels), gauge('load1')],
@@ -48,7 +48,7 @@ test('a line holds all fields of one label set and time, tags sorted, other labe
     ],
   );
   expect(lines).toEqual([
-    `gpu,gpu_index=0,gpu_model=NVIDIA\\ H100,gpu_uuid=GPU-1,node_id=n1 pod="train-0",zone="a",util=97,temp=41.5 ${T}`,
+    `gpu,gpu_index=0,gpu_model=NVIDIA\\ H100,gpu_uuid=GPU-1,label_zone=a,node_id=n1,pod=train-0 util=97,temp=41.5 ${T}`,
     `node,node_id=n1 load1=0.25 ${T}`,
   ]);
 });
@@ -190,7 +190,7 @@ test('a field that alone is over the bound gets a chunk of its own', () => {
   );
   const chunks = encode(book, book.records, 1024);
   expect(chunks.flatMap(linesOf).map((line) => parseLine(line).fields)).toEqual([
-    { note: long, a: 1 },
+    { a: 1 },
     { b: 2 },
   ]);
 });
