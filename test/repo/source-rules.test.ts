@@ -48,6 +48,7 @@ describe('the rules of the source', () => {
     ['an order to look away', `// @ts-${'ignore'}`],
     ['an order to the linter', `// biome-${'ignore'} lint: because`],
     ['a test that is left out', 'describe.skip()', 'test/a.test.ts'],
+    ['a program', "import { runCli } from '../helpers/run-cli.ts';", 'test/cli/a.test.ts'],
   ];
   for (const [why, text, path = 'src/room/a.ts'] of bad) {
     it(`notice ${why}`, () => {
@@ -64,6 +65,7 @@ describe('the rules of the source', () => {
     ['a date of a time', 'new Date(nowMs)'],
     ['a method of the same name', 'socket.setTimeout(5)'],
     ['a local variable', 'function f() {\n  let a = 1;\n}'],
+    ['a program in its place', "packageFile('dist/src/agent/main.js')", 'test/system/a.test.ts'],
     ['any as a name', 'Promise.any(a); const any = 1;'],
   ];
   for (const [why, text, path = 'src/room/a.ts'] of good) {

@@ -64,6 +64,12 @@ const BANS: readonly Ban[] = [
     pattern: /\b(it|test|describe)\.(skip|only|todo)\b/g,
     applies: inTests,
   },
+  {
+    what: 'a program of ours outside test/system/',
+    pattern: /\/run-cli\.ts'|\/scenario\.ts'|'dist\/src\/\w+\/main\.js'/g,
+    within: 'codeAndStrings',
+    applies: (path) => /^test\/(?!system\/|helpers\/|repo\/).*\.test\.ts$/.test(path),
+  },
 ];
 
 /** Everything in a file that is banned there. */

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { measureConnections } from '../../bench/connections.ts';
-import { cpuPerMetric, runIngest } from '../../bench/ingest-run.ts';
-import { measureKnownSeries } from '../../bench/known-series.ts';
-import { latency } from '../../bench/latency.ts';
-import { runNewSeries } from '../../bench/new-series.ts';
-import { profile } from '../../bench/profile.ts';
-import { measureRecovery } from '../../bench/recovery.ts';
+import { measureConnections } from '../../../bench/connections.ts';
+import { cpuPerMetric, runIngest } from '../../../bench/ingest-run.ts';
+import { measureKnownSeries } from '../../../bench/known-series.ts';
+import { latency } from '../../../bench/latency.ts';
+import { runNewSeries } from '../../../bench/new-series.ts';
+import { profile } from '../../../bench/profile.ts';
+import { measureRecovery } from '../../../bench/recovery.ts';
 
 const silent = { picturesDir: undefined, say: () => {} };
 

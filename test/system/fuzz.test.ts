@@ -2,12 +2,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import type { FuzzTarget } from '../../../trials/fuzz/fuzz-target.ts';
-import { mutate } from '../../../trials/fuzz/mutate.ts';
-import { inputOf, runCase, runFuzz } from '../../../trials/fuzz/run-fuzz.ts';
-import { TARGETS } from '../../../trials/fuzz/targets.ts';
-import { SeededRandom } from '../../../src/agent/sources/seeded-random.ts';
-import { packageFile } from '../../../src/lib/package-root.ts';
+import type { FuzzTarget } from '../../trials/fuzz/fuzz-target.ts';
+import { mutate } from '../../trials/fuzz/mutate.ts';
+import { inputOf, runCase, runFuzz } from '../../trials/fuzz/run-fuzz.ts';
+import { TARGETS } from '../../trials/fuzz/targets.ts';
+import { SeededRandom } from '../../src/agent/sources/seeded-random.ts';
+import { packageFile } from '../../src/lib/package-root.ts';
 
 /** The short form; `npm run fuzz` is the long one. */
 const CASES = 600;

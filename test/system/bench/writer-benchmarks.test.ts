@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { measureInflux } from '../../bench/influx.ts';
-import { measureParquet } from '../../bench/parquet.ts';
+import { measureInflux } from '../../../bench/influx.ts';
+import { measureParquet } from '../../../bench/parquet.ts';
 
 const figure = (found: readonly { figure: string; value: number }[], name: string) =>
   found.find((one) => one.figure === name)?.value ?? Number.NaN;

@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openInfluxWriter } from '../../../../src/collector/writers/influx/influx-writer.ts';
-import { addFleet } from '../../../helpers/gpu-fleet.ts';
-import { influxSettings } from '../../../helpers/influx-settings.ts';
+import { openInfluxWriter } from '../../src/collector/writers/influx/influx-writer.ts';
+import { addFleet } from '../helpers/gpu-fleet.ts';
+import { influxSettings } from '../helpers/influx-settings.ts';
 import {
   startVictoriaMetrics,
   type VictoriaMetrics,
   victoriaMetricsPath,
-} from '../../../helpers/victoria-metrics.ts';
-import { writerDeps } from '../../../helpers/writer-deps.ts';
-import { gauge, RecordBook } from '../../../helpers/writer-records.ts';
+} from '../helpers/victoria-metrics.ts';
+import { writerDeps } from '../helpers/writer-deps.ts';
+import { gauge, RecordBook } from '../helpers/writer-records.ts';
 
 const program = victoriaMetricsPath();
 

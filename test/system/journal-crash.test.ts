@@ -3,13 +3,13 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
-import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
-import { entryOf, expectEvenBooks, openJournal } from '../../helpers/journal-bench.ts';
-import { seededRandom } from '../../helpers/seeded-random.ts';
-import { tempDir } from '../../helpers/temp-dir.ts';
+import { inspectJournal } from '../../src/journal/lmdb/inspect.ts';
+import { JournalReader } from '../../src/journal/lmdb/journal-reader.ts';
+import { entryOf, expectEvenBooks, openJournal } from '../helpers/journal-bench.ts';
+import { seededRandom } from '../helpers/seeded-random.ts';
+import { tempDir } from '../helpers/temp-dir.ts';
 
-const APPENDER = path.resolve(import.meta.dirname, '../../helpers/journal-appender.mjs');
+const APPENDER = path.resolve(import.meta.dirname, '../helpers/journal-appender.mjs');
 const KILLS = 10;
 const SAMPLES = 50;
 

@@ -4,10 +4,10 @@
  */
 import fs from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
-import type { SeriesTable } from '../../../../src/domain/telemetry.ts';
-import type { WriterRecord } from '../../../../src/collector/writers/writer.ts';
-import { faultyFileSystem } from '../../../helpers/faulty-filesystem.ts';
-import { BENCH_START_MS, type Bench, createBench } from '../../../helpers/warehouse-bench.ts';
+import type { SeriesTable } from '../../../src/domain/telemetry.ts';
+import type { WriterRecord } from '../../../src/collector/writers/writer.ts';
+import { faultyFileSystem } from '../../helpers/faulty-filesystem.ts';
+import { BENCH_START_MS, type Bench, createBench } from '../../helpers/warehouse-bench.ts';
 import {
   canonical,
   duckdbRows,
@@ -15,7 +15,7 @@ import {
   makeRecord,
   makeSeries,
   makeTable,
-} from '../../../helpers/warehouse-rows.ts';
+} from '../../helpers/warehouse-rows.ts';
 
 const HOUR = 3_600_000;
 const ROUNDS = 60;

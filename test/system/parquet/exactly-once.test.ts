@@ -4,11 +4,11 @@
  */
 import fs from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
-import { nodeFileSystem } from '../../../../src/lib/filesystem.ts';
-import { readFooter } from '../../../../src/warehouse/warehouse.ts';
-import type { WriterRecord } from '../../../../src/collector/writers/writer.ts';
-import { type Fault, faultyFileSystem } from '../../../helpers/faulty-filesystem.ts';
-import { type Bench, createBench, drive } from '../../../helpers/warehouse-bench.ts';
+import { nodeFileSystem } from '../../../src/lib/filesystem.ts';
+import { readFooter } from '../../../src/warehouse/warehouse.ts';
+import type { WriterRecord } from '../../../src/collector/writers/writer.ts';
+import { type Fault, faultyFileSystem } from '../../helpers/faulty-filesystem.ts';
+import { type Bench, createBench, drive } from '../../helpers/warehouse-bench.ts';
 import {
   canonical,
   expectedRows,
@@ -18,7 +18,7 @@ import {
   makeTable,
   type WarehouseRow,
   warehousePaths,
-} from '../../../helpers/warehouse-rows.ts';
+} from '../../helpers/warehouse-rows.ts';
 
 const HOUR = 3_600_000;
 const START = Date.parse('2025-07-18T20:00:00Z');
