@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { packageFile } from '../../src/lib/package-root.ts';
 import {
   dependencyNames,
+  installWarnings,
   loosePins,
   type PackageJson,
   type PackageLock,
@@ -57,6 +58,11 @@ describe('dependencies', () => {
     const lock = fs.readFileSync(packageFile('package-lock.json'), 'utf8');
     expect(unlockedPlatforms(JSON.parse(lock) as PackageLock)).toEqual([]);
   });
+
+  it('install without a warning on the oldest Node that is supported', () => {
+    const lock = JSON.parse(fs.readFileSync(packageFile('package-lock.json'), 'utf8'));
+    expect(installWarnings(lock as PackageLock, manifest, 20, 19)).toEqual([]);
+  });
 });
 
 describe('the rules of dependencies', () => {
@@ -86,6 +92,24 @@ describe('the rules of dependencies', () => {
   it('notice packages that nobody imports', () => {
     expect(unusedDependencies(['a', 'b', '@c/d'], new Set(['a/sub.js', '@c/d', 'bb']))).toEqual([
       'b',
+    ]);
+  });
+
+  it('notice what an install would warn of', () => {
+    const lock = {
+      packages: {
+        '': { engines: { node: '>=20.19' } },
+        'node_modules/a': { engines: { node: '^20.19.0 || >=22' } },
+        'node_modules/b/node_modules/c': { engines: { node: '>=22' } },
+        'node_modules/d': { engines: { node: '>= 20.20' }, optional: true },
+        'node_modules/e': { engines: { node: '18.x || ^20.20' }, hasInstallScript: true },
+        'node_modules/f': { hasInstallScript: true },
+      },
+    };
+    expect(installWarnings(lock, { allowScripts: { f: false } }, 20, 19)).toEqual([
+      'c wants Node >=22',
+      'e wants Node 18.x || ^20.20',
+      'e has an install script that nobody decided about',
     ]);
   });
 

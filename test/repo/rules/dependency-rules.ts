@@ -5,6 +5,7 @@
 export interface PackageJson {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
+  readonly allowScripts?: Readonly<Record<string, boolean>>;
 }
 
 /** Names of all direct dependencies. */
@@ -43,8 +44,45 @@ export function unusedDependencies(
 
 export interface PackageLock {
   readonly packages: Readonly<
-    Record<string, { readonly optionalDependencies?: Readonly<Record<string, string>> }>
+    Record<
+      string,
+      {
+        readonly optionalDependencies?: Readonly<Record<string, string>>;
+        readonly optional?: boolean;
+        readonly engines?: { readonly node?: string };
+        readonly hasInstallScript?: boolean;
+      }
+    >
   >;
+}
+
+/** What `npm ci` would warn of on Node `major.minor`: refused engines, undecided scripts. */
+export function installWarnings(
+  { packages }: PackageLock,
+  { allowScripts = {} }: PackageJson,
+  major: number,
+  minor: number,
+): string[] {
+  return Object.entries(packages).flatMap(([place, { engines, optional, hasInstallScript }]) => {
+    const name = place.slice(place.lastIndexOf('node_modules/') + 'node_modules/'.length);
+    const warnings: string[] = [];
+    const range = engines?.node ?? '*';
+    const serves = range.split('||').some((one) => includesNode(one.trim(), major, minor));
+    if (!serves && optional !== true) warnings.push(`${name} wants Node ${range}`);
+    if (hasInstallScript === true && allowScripts[name] === undefined) {
+      warnings.push(`${name} has an install script that nobody decided about`);
+    }
+    return warnings;
+  });
+}
+
+/** Enough of semver for `engines`: `*`, `>=a`, `^a.b`, `a.x`; an upper bound is not looked at. */
+function includesNode(range: string, major: number, minor: number): boolean {
+  const found = /^(>=|>|\^|~)?\s*v?(\d+)(?:\.(\d+))?/.exec(range);
+  if (found === null) return range === '*' || range === '';
+  const [, comparison, wantedMajor, wantedMinor] = found;
+  if (Number(wantedMajor) === major) return Number(wantedMinor ?? 0) <= minor;
+  return comparison?.startsWith('>') === true && Number(wantedMajor) < major;
 }
 
 /** Optional dependencies, usually one per platform, that have no entry of their own in the lock. */
