@@ -101,7 +101,10 @@ const security = z.strictObject({
 const limits = z.strictObject({
   max_cardinality: count(1, 100_000_000)
     .default(100_000)
-    .describe('Distinct series at once over all nodes. About 100 bytes each.'),
+    .describe(
+      'Distinct series at once over all nodes. A place in the list takes 27 to 53 bytes; ' +
+        'docs/operating.md, "Sizing", says what a series takes in all.',
+    ),
   max_cardinality_per_node: count(1, 100_000_000)
     .default(10_000)
     .describe('Distinct series at once of one node.'),
