@@ -2,20 +2,25 @@
  * Which batches still owe an answer, and which of them may be sent now. Pure bookkeeping: no bytes,
  * no sockets, no clock of its own.
  *
- *     add ──► waiting ──stored──► ready ──sent──► in flight ──final ack──► gone
- *                                   ▲                 │
- *                                   └── throttled, connection lost
+ *     add ──► ready ──sent──► in flight ──final ack──► gone
+ *               ▲                 │
+ *               └── throttled, connection lost
  *
- * Batches go out in sequence order, what must be repeated first. From the oldest batch without an
- * answer to the newest one sent there are never more numbers than `maxInFlightBatches`: that keeps
- * a resent batch inside the collector's duplicate window, whatever order the answers came in.
+ * Batches go out in the order of their positions, what must be repeated first. From the oldest
+ * batch without an answer to the newest one sent there are never more positions than
+ * `maxInFlightBatches`: that keeps a resent batch inside the collector's duplicate window, whatever
+ * order the answers came in. Within an epoch, positions rise with the sequences.
  */
 import { assert } from '../lib/errors.ts';
-import type { SpooledBatch } from './spool.ts';
 
 /** A batch without a final verdict. */
-export interface PendingBatch extends SpooledBatch {
-  state: 'waiting' | 'ready' | 'in-flight';
+export interface PendingBatch {
+  /** Its place in the order of sending. */
+  readonly position: number;
+  readonly sampleCount: number;
+  /** Length of the frame. */
+  readonly bytes: number;
+  state: 'ready' | 'in-flight';
   /** Monotonic ms of the first transmission; undefined before it. */
   firstSentMs: number | undefined;
 }
@@ -23,8 +28,8 @@ export interface PendingBatch extends SpooledBatch {
 export interface AckLedgerOptions {
   readonly maxInFlightBatches: number;
   readonly maxInFlightBytes: number;
-  /** Every batch is numbered from here on. */
-  readonly firstSequence: number;
+  /** No batch has a lower one. */
+  readonly firstPosition: number;
 }
 
 export class AckLedger<T extends PendingBatch = PendingBatch> {
@@ -34,9 +39,9 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   #again: number[] = [];
   /** No batch without an answer is below it. */
   #oldest: number;
-  /** The first number that was never sent. */
+  /** The first position that was never sent. */
   #nextNew: number;
-  /** One more than the largest number added. */
+  /** One more than the largest position added. */
   #end: number;
   /** How many batches may be in flight now; small after a throttle, growing with each ack. */
   #window: number;
@@ -46,9 +51,9 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
 
   constructor(options: AckLedgerOptions) {
     this.#options = options;
-    this.#oldest = options.firstSequence;
-    this.#nextNew = options.firstSequence;
-    this.#end = options.firstSequence;
+    this.#oldest = options.firstPosition;
+    this.#nextNew = options.firstPosition;
+    this.#end = options.firstPosition;
     this.#window = options.maxInFlightBatches;
   }
 
@@ -66,11 +71,11 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
     return this.#inFlight;
   }
 
-  /** Takes over a batch; numbers must rise, gaps are allowed. */
+  /** Takes over a batch; positions must rise, gaps are allowed. */
   add(batch: T): void {
-    assert(batch.sequence >= this.#end, 'batches are added in sequence order');
-    this.#batches.set(batch.sequence, batch);
-    this.#end = batch.sequence + 1;
+    assert(batch.position >= this.#end, 'batches are added in order');
+    this.#batches.set(batch.position, batch);
+    this.#end = batch.position + 1;
     this.#samples += batch.sampleCount;
   }
 
@@ -84,8 +89,8 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   /** Notes that what `next` returned went out. */
   markSent(batch: T, nowMs: number): void {
     assert(batch.state === 'ready', 'only a ready batch is sent');
-    if (this.#again[0] === batch.sequence) this.#again.shift();
-    else this.#nextNew = batch.sequence + 1;
+    if (this.#again[0] === batch.position) this.#again.shift();
+    else this.#nextNew = batch.position + 1;
     batch.state = 'in-flight';
     batch.firstSentMs ??= nowMs;
     this.#inFlight += 1;
@@ -93,8 +98,8 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   }
 
   /** Takes out a batch with its final verdict; undefined for an answer that nothing waits for. */
-  settle(sequence: number): T | undefined {
-    const batch = this.#batches.get(sequence);
+  settle(position: number): T | undefined {
+    const batch = this.#batches.get(position);
     if (batch?.state !== 'in-flight') return undefined;
     this.#window = Math.min(this.#options.maxInFlightBatches, this.#window * 2);
     this.#forget(batch);
@@ -102,12 +107,12 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   }
 
   /** Puts a batch in flight back to be sent again; undefined as for `settle`. */
-  throttle(sequence: number): T | undefined {
-    const batch = this.#batches.get(sequence);
+  throttle(position: number): T | undefined {
+    const batch = this.#batches.get(position);
     if (batch?.state !== 'in-flight') return undefined;
     this.#window = 1;
     this.#takeBack(batch);
-    this.#again.push(sequence);
+    this.#again.push(position);
     this.#again.sort((a, b) => a - b);
     return batch;
   }
@@ -115,22 +120,22 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   /** Whatever was in flight is to be sent again. */
   connectionLost(): void {
     this.#again = [];
-    for (let sequence = this.#oldest; sequence < this.#nextNew; sequence += 1) {
-      const batch = this.#batches.get(sequence);
+    for (let position = this.#oldest; position < this.#nextNew; position += 1) {
+      const batch = this.#batches.get(position);
       if (batch === undefined) continue;
       if (batch.state === 'in-flight') this.#takeBack(batch);
-      this.#again.push(sequence);
+      this.#again.push(position);
     }
     this.#window = this.#options.maxInFlightBatches;
   }
 
   /** Takes out a batch that is never to be sent. */
   drop(batch: T): void {
-    if (this.#again[0] === batch.sequence) this.#again.shift();
+    if (this.#again[0] === batch.position) this.#again.shift();
     this.#forget(batch);
   }
 
-  /** Takes out everything, in sequence order. */
+  /** Takes out everything, in order. */
   clear(): T[] {
     const batches = [...this.#batches.values()];
     this.#batches.clear();
@@ -142,8 +147,8 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   }
 
   #nextAgain(): T | undefined {
-    const sequence = this.#again[0];
-    return sequence === undefined ? undefined : this.#batches.get(sequence);
+    const position = this.#again[0];
+    return position === undefined ? undefined : this.#batches.get(position);
   }
 
   #nextFresh(): T | undefined {
@@ -162,7 +167,7 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
 
   #forget(batch: T): void {
     if (batch.state === 'in-flight') this.#takeBack(batch);
-    this.#batches.delete(batch.sequence);
+    this.#batches.delete(batch.position);
     this.#samples -= batch.sampleCount;
   }
 }

@@ -3,6 +3,7 @@
  * offered = acked + duplicate + rejected + dropped + spooled + pending.
  */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { SpoolHealth } from './spool.ts';
 
 /** Counters since the client was opened, except the `pending` ones, which are levels. */
 export interface ClientStats {
@@ -39,6 +40,8 @@ export interface ClientStats {
   readonly pendingSamples: number;
   /** Bytes of the spool in use now. */
   readonly spoolBytes: number;
+  /** How well the spool keeps what it was given. */
+  readonly spool: SpoolHealth;
   /** Hellos after the first. */
   readonly reconnects: number;
   /** THROTTLED answers. */
@@ -51,7 +54,7 @@ export interface ClientStats {
 
 type Counted = Exclude<
   keyof ClientStats,
-  'pendingBatches' | 'pendingSamples' | 'spoolBytes' | 'ackLatency'
+  'pendingBatches' | 'pendingSamples' | 'spoolBytes' | 'spool' | 'ackLatency'
 >;
 
 /** The counters while they grow. */

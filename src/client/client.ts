@@ -26,8 +26,9 @@ import {
 } from './client-stats.ts';
 import { ConnectionLoop, MAX_FRAME_BYTES } from './connection-loop.ts';
 import { DiskSpool } from './disk-spool.ts';
+import { RecoveryReport } from './recovery-report.ts';
 import { type HostLookup, systemLookup } from './remote-address.ts';
-import { MemorySpool, type Spool } from './spool.ts';
+import { MemorySpool, type Spool, type SpooledBatch } from './spool.ts';
 
 export interface ClientOptions {
   /** `host` may be a DNS name; it is looked up at each try. */
@@ -37,7 +38,7 @@ export interface ClientOptions {
   readonly credentials: QuicCredentials;
   /** '' = the first identity of the certificate. */
   readonly nodeId: string;
-  /** Default: the time of opening. A spool directory that has an epoch keeps it. */
+  /** For new batches; default: the time of opening. Later than every epoch in the spool. */
   readonly epoch?: number;
   /** Without `dir` batches wait in memory and end with the process. */
   readonly spool: { readonly maxBytes: number; readonly dir?: string };
@@ -80,7 +81,7 @@ export type SendResult =
   | { status: 'spooled' };
 export type DropReason = 'spool_full' | 'closed' | 'too_large' | 'spool_failed';
 
-interface ClientBatch extends PendingBatch {
+interface ClientBatch extends PendingBatch, SpooledBatch {
   /** Undefined for what an earlier run left behind. */
   readonly resolve: ((result: SendResult) => void) | undefined;
 }
@@ -90,6 +91,8 @@ const MAX_HOLD_MS = 60_000;
 const DEFAULT_HOLD_MS = 100;
 const MAX_IN_FLIGHT_BATCHES = 64;
 const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
+/** A gap between two numbers of an epoch that is as good as any larger one: see AckLedger. */
+const MAX_POSITION_GAP = 1024;
 /** How many dropped batches are told apart in the log before only the count goes on. */
 const DROP_LOG_INTERVAL_MS = 10_000;
 
@@ -99,6 +102,7 @@ export class TelemetryClient {
   readonly #logger: Logger;
   readonly #nodeId: string;
   readonly #spool: Spool;
+  readonly #recovery: RecoveryReport;
   readonly #ledger: AckLedger<ClientBatch>;
   readonly #endpoints: ClientEndpoints;
   readonly #connection: ConnectionLoop;
@@ -106,9 +110,12 @@ export class TelemetryClient {
   readonly #ackLatency: RecordableHistogram;
   readonly #helloWaiters = new Set<Waiter>();
   readonly #idleWaiters = new Set<(isIdle: boolean) => void>();
+  /** By `epoch/sequence`: whose answer an ack is. */
+  readonly #byNumber = new Map<string, ClientBatch>();
   #hello: Hello | undefined;
   #hellos = 0;
-  #nextSequence: number;
+  #nextSequence = 1;
+  #nextPosition = 1;
   #heldUntilMs = 0;
   #cancelHold: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -116,10 +123,10 @@ export class TelemetryClient {
 
   /**
    * Opens the spool and begins to connect; does not wait for the collector. Rejects with the
-   * spool's SPOOL_IN_USE, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
+   * spool's SPOOL_LOCKED, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE.
    */
   static async open(options: ClientOptions, deps: ClientDeps): Promise<TelemetryClient> {
-    const client = new TelemetryClient(options, deps, await openSpool(options, deps.clock));
+    const client = new TelemetryClient(options, deps, await openSpool(options, deps));
     client.#connection.start();
     return client;
   }
@@ -131,11 +138,11 @@ export class TelemetryClient {
     this.#nodeId = options.nodeId;
     this.#ackLatency = deps.ackLatency ?? createLatencyHistogram();
     this.#spool = spool;
-    this.#nextSequence = this.#spool.nextSequence;
+    this.#recovery = new RecoveryReport(logger);
     this.#ledger = new AckLedger({
       maxInFlightBatches: options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES,
       maxInFlightBytes: options.maxInFlightBytes ?? MAX_IN_FLIGHT_BYTES,
-      firstSequence: this.#spool.recovered[0]?.sequence ?? this.#nextSequence,
+      firstPosition: this.#nextPosition,
     });
     this.#recover();
     const idleTimeoutMs = options.idleTimeoutMs ?? 15_000;
@@ -181,6 +188,7 @@ export class TelemetryClient {
       pendingBatches: this.#ledger.size,
       pendingSamples: this.#ledger.samples,
       spoolBytes: this.#spool.usedBytes,
+      spool: this.#spool.health,
       ackLatency: this.#ackLatency,
     };
   }
@@ -206,7 +214,10 @@ export class TelemetryClient {
     if (!this.#spool.hasRoomFor(frame.length)) return this.#refuse('spool_full', sampleCount);
     this.#nextSequence += 1;
     return new Promise((resolve) => {
-      this.#enqueue({ sequence, sampleCount, bytes: frame.length, resolve }, frame);
+      const batch = { epoch, sequence, sampleCount, bytes: frame.length };
+      this.#spool.put(batch, frame);
+      this.#add(batch, resolve);
+      this.#pump();
     });
   }
 
@@ -251,43 +262,36 @@ export class TelemetryClient {
   }
 
   #recover(): void {
+    let previous: SpooledBatch | undefined;
     for (const batch of this.#spool.recovered) {
-      this.#ledger.add({ ...batch, state: 'ready', firstSentMs: undefined, resolve: undefined });
+      // Within an epoch, positions lie as far apart as sequences do.
+      const isSameEpoch = previous?.epoch === batch.epoch;
+      const gap = isSameEpoch ? batch.sequence - (previous?.sequence ?? 0) : 1;
+      this.#nextPosition += Math.min(gap, MAX_POSITION_GAP) - 1;
+      previous = batch;
+      this.#add(batch, undefined);
       this.#counters.recoveredBatches += 1;
       this.#counters.recoveredSamples += batch.sampleCount;
     }
     const { recoveredBatches, recoveredSamples } = this.#counters;
     this.#counters.offeredBatches += recoveredBatches;
     this.#counters.offeredSamples += recoveredSamples;
-    if (recoveredBatches === 0) return;
-    const fields = { recoveredBatches, recoveredSamples, epoch: this.#spool.epoch };
-    this.#logger.info(fields, 'found batches of an earlier run in the spool');
+    const { epoch } = this.#spool;
+    this.#recovery.found({ batches: recoveredBatches, samples: recoveredSamples, epoch });
   }
 
-  #enqueue(
-    wanted: Pick<ClientBatch, 'sequence' | 'sampleCount' | 'bytes' | 'resolve'>,
-    frame: Uint8Array,
-  ): void {
-    const batch: ClientBatch = { ...wanted, state: 'waiting', firstSentMs: undefined };
-    this.#ledger.add(batch);
-    const stored = this.#spool.put(batch, frame);
-    if (stored === undefined) {
-      batch.state = 'ready';
-      this.#pump();
-      return;
-    }
-    void stored.then(
-      () => {
-        batch.state = 'ready';
-        this.#pump();
-      },
-      (error: unknown) => {
-        this.#logger.error({ err: error }, 'cannot spool a batch');
-        if (this.#closing !== undefined) return;
-        this.#ledger.drop(batch);
-        this.#finish(batch, 'dropped', { status: 'dropped', reason: 'spool_failed' });
-      },
-    );
+  #add(batch: SpooledBatch, resolve: ClientBatch['resolve']): void {
+    const position = this.#nextPosition;
+    this.#nextPosition += 1;
+    const pending: ClientBatch = {
+      ...batch,
+      position,
+      state: 'ready',
+      firstSentMs: undefined,
+      resolve,
+    };
+    this.#ledger.add(pending);
+    this.#byNumber.set(numberOf(batch), pending);
   }
 
   /** Sends whatever may be sent now. */
@@ -311,7 +315,7 @@ export class TelemetryClient {
 
   /** The batch's frame; where it can never be sent, the batch is dropped instead. */
   #sendableFrame(batch: ClientBatch): Uint8Array | undefined {
-    const frame = this.#spool.frame(batch.sequence);
+    const frame = this.#spool.frame(batch);
     const isTooLarge = this.#isTooLarge(batch.bytes - FRAME_HEADER_BYTES, batch.sampleCount);
     if (frame !== undefined && !isTooLarge) return frame;
     this.#ledger.drop(batch);
@@ -342,20 +346,14 @@ export class TelemetryClient {
   }
 
   #acknowledged(ack: BatchAck): void {
-    if (ack.epoch !== this.#spool.epoch) {
-      this.#counters.unknownAcks += 1;
-    } else if (ack.status === 'throttled') {
-      this.#throttled(ack);
-    } else {
-      this.#settled(ack, ack.status);
-    }
+    const batch = this.#byNumber.get(numberOf(ack));
+    if (batch?.state !== 'in-flight') this.#counters.unknownAcks += 1;
+    else if (ack.status === 'throttled') this.#throttled(batch, ack);
+    else this.#settled(batch, ack, ack.status);
   }
 
-  #throttled(ack: BatchAck): void {
-    if (this.#ledger.throttle(ack.sequence) === undefined) {
-      this.#counters.unknownAcks += 1;
-      return;
-    }
+  #throttled(batch: ClientBatch, ack: BatchAck): void {
+    this.#ledger.throttle(batch.position);
     this.#counters.throttled += 1;
     const wantedMs = ack.retryAfterMs > 0 ? ack.retryAfterMs : DEFAULT_HOLD_MS;
     const holdMs = Math.min(MAX_HOLD_MS, Math.max(MIN_HOLD_MS, wantedMs));
@@ -370,12 +368,12 @@ export class TelemetryClient {
     });
   }
 
-  #settled(ack: BatchAck, status: Exclude<BatchAck['status'], 'throttled'>): void {
-    const batch = this.#ledger.settle(ack.sequence);
-    if (batch === undefined) {
-      this.#counters.unknownAcks += 1;
-      return;
-    }
+  #settled(
+    batch: ClientBatch,
+    ack: BatchAck,
+    status: Exclude<BatchAck['status'], 'throttled'>,
+  ): void {
+    this.#ledger.settle(batch.position);
     this.#spool.remove(batch);
     const sentMs = batch.firstSentMs;
     if (sentMs !== undefined) {
@@ -414,7 +412,9 @@ export class TelemetryClient {
   #finish(batch: ClientBatch, fate: BatchFate, result: SendResult): void {
     this.#counters[`${fate}Batches`] += 1;
     this.#counters[`${fate}Samples`] += batch.sampleCount;
-    batch.resolve?.(result);
+    this.#byNumber.delete(numberOf(batch));
+    if (batch.resolve === undefined) this.#recovery.settled(fate);
+    else batch.resolve(result);
     if (this.#ledger.size > 0) return;
     for (const finish of [...this.#idleWaiters]) finish(true);
   }
@@ -422,15 +422,18 @@ export class TelemetryClient {
   async #close(): Promise<void> {
     this.#cancelHold?.();
     this.#connection.close();
-    const isKept = this.#spool.isPersistent;
     for (const finish of [...this.#idleWaiters]) finish(false);
+    await this.#closeSpool();
     for (const batch of this.#ledger.clear()) {
-      if (isKept) this.#finish(batch, 'spooled', { status: 'spooled' });
+      if (this.#spool.isStored(batch)) this.#finish(batch, 'spooled', { status: 'spooled' });
       else this.#finish(batch, 'dropped', { status: 'dropped', reason: 'closed' });
     }
     for (const waiter of this.#helloWaiters) waiter.reject(closedError());
     this.#helloWaiters.clear();
     await this.#endpoints.close();
+  }
+
+  async #closeSpool(): Promise<void> {
     try {
       await this.#spool.close();
     } catch (error) {
@@ -448,9 +451,14 @@ function closedError(): OperatingError {
   return new OperatingError('CLIENT_CLOSED', 'cannot connect: the client is closed');
 }
 
-async function openSpool(options: ClientOptions, clock: Clock): Promise<Spool> {
+/** Names a batch and the answer to it alike. */
+function numberOf({ epoch, sequence }: Pick<BatchAck, 'epoch' | 'sequence'>): string {
+  return `${epoch}/${sequence}`;
+}
+
+async function openSpool(options: ClientOptions, deps: ClientDeps): Promise<Spool> {
   const { dir, maxBytes } = options.spool;
-  const epoch = options.epoch ?? clock.nowMs();
+  const epoch = options.epoch ?? deps.clock.nowMs();
   if (dir === undefined) return new MemorySpool({ epoch, maxBytes });
-  return DiskSpool.open({ dir, maxBytes, newEpoch: epoch, nodeId: options.nodeId });
+  return DiskSpool.open({ dir, maxBytes, newEpoch: epoch, nodeId: options.nodeId }, deps);
 }

@@ -4,37 +4,48 @@
  * was promised is dropped later to make room.
  */
 
-/** What a spool needs to know of a batch without its bytes. */
+/** What a spool needs to know of a batch without its bytes; the numbers name it. */
 export interface SpooledBatch {
+  readonly epoch: number;
   readonly sequence: number;
   readonly sampleCount: number;
   /** Length of the frame. */
   readonly bytes: number;
 }
 
+/** How well a spool keeps what it was given. */
+export interface SpoolHealth {
+  /** Of its files, batches that are not needed any more included. */
+  readonly diskBytes: number;
+  /** Of the frames that are in memory only. */
+  readonly memoryBytes: number;
+  /** What is put waits in memory because the disk does not take it. */
+  readonly isDiskFailing: boolean;
+  /** Damaged files that were found, and batches that could not be read back. */
+  readonly damages: number;
+  /** Batches that were in the spool and cannot be read any more. */
+  readonly lostBatches: number;
+}
+
 export interface Spool {
-  /** The incarnation that every batch in the spool belongs to. */
+  /** For new batches: later than that of every batch that was found. */
   readonly epoch: number;
-  /** The number for the next batch; larger than that of every batch that was ever stored. */
-  readonly nextSequence: number;
-  /** What an earlier run left behind, in sequence order. */
+  /** What earlier runs left behind, under the numbers they gave; by epoch and sequence. */
   readonly recovered: readonly SpooledBatch[];
-  /** Whether the batches outlive the process. */
-  readonly isPersistent: boolean;
   /** Bytes in use, with the bookkeeping of each batch. */
   readonly usedBytes: number;
+  readonly health: SpoolHealth;
   /** Whether a frame of this length may be added. */
   hasRoomFor(frameBytes: number): boolean;
-  /**
-   * Stores a frame, which the spool then owns. Undefined means stored; a promise resolves once the
-   * frame is safe, and rejects where it could not be stored: then nothing of it is kept. A frame
-   * must not be sent before it is safe, since a number that was sent is never used again.
-   */
-  put(batch: SpooledBatch, frame: Uint8Array): Promise<void> | undefined;
+  /** Takes over a frame. Never throws: what the disk does not take stays in memory. */
+  put(batch: SpooledBatch, frame: Uint8Array): void;
   /** The stored frame, byte for byte; undefined where it cannot be read back. */
-  frame(sequence: number): Uint8Array | undefined;
+  frame(batch: SpooledBatch): Uint8Array | undefined;
+  /** Whether the batch outlives the process. */
+  isStored(batch: SpooledBatch): boolean;
   /** Forgets a batch that has its final verdict. */
   remove(batch: SpooledBatch): void;
+  /** Stores what it can. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -67,12 +78,10 @@ export class SpoolBudget {
   }
 }
 
-/** A spool that ends with the process: each run is a new epoch. */
+/** A spool that ends with the process. */
 export class MemorySpool implements Spool {
   readonly epoch: number;
-  readonly nextSequence = 1;
   readonly recovered: readonly SpooledBatch[] = [];
-  readonly isPersistent = false;
   readonly #budget: SpoolBudget;
   readonly #frames = new Map<number, Uint8Array>();
 
@@ -85,17 +94,26 @@ export class MemorySpool implements Spool {
     return this.#budget.usedBytes;
   }
 
+  get health(): SpoolHealth {
+    const memoryBytes = this.#budget.usedBytes;
+    return { diskBytes: 0, memoryBytes, isDiskFailing: false, damages: 0, lostBatches: 0 };
+  }
+
   hasRoomFor(frameBytes: number): boolean {
     return this.#budget.hasRoomFor(frameBytes);
   }
 
-  put(batch: SpooledBatch, frame: Uint8Array): undefined {
+  put(batch: SpooledBatch, frame: Uint8Array): void {
     this.#budget.add(frame.length);
     this.#frames.set(batch.sequence, frame);
   }
 
-  frame(sequence: number): Uint8Array | undefined {
+  frame({ sequence }: SpooledBatch): Uint8Array | undefined {
     return this.#frames.get(sequence);
+  }
+
+  isStored(): boolean {
+    return false;
   }
 
   remove(batch: SpooledBatch): void {

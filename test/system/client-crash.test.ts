@@ -57,14 +57,15 @@ function valuesByNumber(received: readonly ReceivedBatch[]): Map<string, number>
 test('an agent killed again and again never uses a number for other content, and loses nothing it sent', async () => {
   const stub = await bench.stub();
   let acked = 0;
-  const answered = new Set<number>();
-  stub.answer = ({ sequence, values }) => {
+  const answered = new Set<string>();
+  stub.answer = ({ epoch, sequence, values }) => {
+    const number = `${epoch}/${sequence}`;
     // Some batches stay unanswered while this agent lives, so that the next one finds them.
-    if (sequence % 3 === 0 && !answered.has(sequence) && values[0]! >= 1000 * stub.connections) {
+    if (sequence % 3 === 0 && !answered.has(number) && values[0]! >= 1000 * stub.connections) {
       return { kind: 'silence' };
     }
-    const kind = answered.has(sequence) ? 'duplicate' : 'accept';
-    answered.add(sequence);
+    const kind = answered.has(number) ? 'duplicate' : 'accept';
+    answered.add(number);
     acked += 1;
     return { kind };
   };
@@ -75,9 +76,10 @@ test('an agent killed again and again never uses a number for other content, and
     await kill(agent);
   }
   const values = valuesByNumber(stub.received);
-  expect(new Set(stub.received.map((batch) => batch.epoch)).size).toBe(1);
+  // Each run numbered its own batches in an epoch of its own.
+  expect(new Set(stub.received.map((batch) => batch.epoch)).size).toBe(4);
   expect(new Set(values.values()).size).toBe(values.size);
   // What run 1 to 3 had on the wire without an answer was answered in a later run.
   const lastRun = stub.received.filter((batch) => batch.connection < 4);
-  expect(lastRun.every((batch) => answered.has(batch.sequence))).toBe(true);
+  expect(lastRun.every((batch) => answered.has(`${batch.epoch}/${batch.sequence}`))).toBe(true);
 });

@@ -14,6 +14,7 @@ import { influxAnswerTarget } from './targets/influx-answers.ts';
 import { journalRecordTarget } from './targets/journal-records.ts';
 import { packetHeaderTarget } from './targets/packet-headers.ts';
 import { seriesTableTarget } from './targets/series-tables.ts';
+import { spoolFileTarget } from './targets/spool-files.ts';
 import { streamTarget } from './targets/streams.ts';
 
 /** In the order of the data: network first, files after it. */
@@ -30,6 +31,7 @@ export const TARGETS: readonly TargetMaker[] = [
   { name: 'pem-files', make: pemTarget },
   { name: 'config-yaml', make: configTarget },
   { name: 'journal-records', make: journalRecordTarget },
+  { name: 'spool-files', make: spoolFileTarget },
   { name: 'dcgm-csv', make: dcgmCsvTarget },
   { name: 'nvidia-smi', make: nvidiaSmiTarget },
   { name: 'prometheus-text', make: prometheusTarget },

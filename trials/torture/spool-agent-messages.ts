@@ -13,9 +13,17 @@ export interface SpoolAgentTask {
   readonly spoolDir: string;
 }
 
-/** A round is the batch's sequence. */
+/** What one life of the agent is told: batch n of this epoch has the round `firstRound` + n − 1. */
+export interface SpoolAgentLife {
+  readonly epoch: number;
+  readonly firstRound: number;
+}
+
 export type FromSpoolAgent =
-  | { readonly type: 'recovered'; readonly rounds: readonly number[] }
+  | {
+      readonly type: 'recovered';
+      readonly batches: readonly { readonly epoch: number; readonly sequence: number }[];
+    }
   | { readonly type: 'sent'; readonly round: number }
   | { readonly type: 'answered'; readonly round: number; readonly ack: AckFacts }
   | { readonly type: 'drained' };

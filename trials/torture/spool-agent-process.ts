@@ -1,36 +1,39 @@
 /**
- * The process of the agent that crashes. Rounds are the sequences of its one epoch, so that after a
- * crash a number that is used again carries the same samples.
+ * The process of the agent that crashes. Each life has an epoch and rounds of its own, so that the
+ * numbers of a batch that an earlier life left in the spool say which samples it holds.
  */
 import { pino } from 'pino';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { DiskSpool } from '../../src/client/disk-spool.ts';
 import { sleep, systemClock } from '../../src/lib/clock.ts';
 import { nodeName, tortureBatch, tortureTable } from './samples.ts';
-import type { FromSpoolAgent, SpoolAgentTask } from './spool-agent-messages.ts';
+import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 import { IMPATIENT } from './torture-agent.ts';
 
 const SPOOL_BYTES = 64 * 1024 * 1024;
 const WAITING_MAX = 60;
 const DRAIN_DEADLINE_MS = 600_000;
 
-const task = JSON.parse(process.argv[2] ?? '') as SpoolAgentTask;
+const task = JSON.parse(process.argv[2] ?? '') as SpoolAgentTask & SpoolAgentLife;
 const nodeId = nodeName(task.node);
+const deps = { clock: systemClock, logger: pino({ enabled: false }) };
 const draining = new AbortController();
 process.on('message', () => draining.abort());
 process.on('disconnect', () => process.exit(0));
 
-let round = await lookIntoSpool();
+await lookIntoSpool();
+let round = task.firstRound;
 const client = await TelemetryClient.open(
   {
     remote: task.remote,
     serverName: 'localhost',
     credentials: task.credentials,
     nodeId,
+    epoch: task.epoch,
     spool: { maxBytes: SPOOL_BYTES, dir: task.spoolDir },
     ...IMPATIENT,
   },
-  { clock: systemClock, logger: pino({ enabled: false }) },
+  deps,
 );
 const table = tortureTable();
 while (!draining.signal.aborted) {
@@ -42,27 +45,22 @@ while (!draining.signal.aborted) {
 }
 if (await client.drain(DRAIN_DEADLINE_MS)) tell({ type: 'drained' });
 
-/** Tells what lies in the spool, and returns the sequence that comes next. */
-async function lookIntoSpool(): Promise<number> {
-  const spool = await DiskSpool.open({
-    dir: task.spoolDir,
-    maxBytes: SPOOL_BYTES,
-    newEpoch: systemClock.nowMs(),
-    nodeId,
-  });
-  tell({ type: 'recovered', rounds: spool.recovered.map(({ sequence }) => sequence) });
-  const { nextSequence } = spool;
+/** Tells what earlier lives left in the spool. */
+async function lookIntoSpool(): Promise<void> {
+  const { spoolDir: dir, epoch: newEpoch } = task;
+  const spool = await DiskSpool.open({ dir, maxBytes: SPOOL_BYTES, newEpoch, nodeId }, deps);
+  const batches = spool.recovered.map(({ epoch, sequence }) => ({ epoch, sequence }));
+  tell({ type: 'recovered', batches });
   await spool.close();
-  return nextSequence;
 }
 
-function send(sequence: number): void {
-  tell({ type: 'sent', round: sequence });
-  const samples = tortureBatch(task.baseMs, task.node, sequence, false);
+function send(sentRound: number): void {
+  tell({ type: 'sent', round: sentRound });
+  const samples = tortureBatch(task.baseMs, task.node, sentRound, false);
   void client.send(table, samples).then((result) => {
     if (!('ack' in result)) return;
     const { status, accepted, rejected, message } = result.ack;
-    tell({ type: 'answered', round: sequence, ack: { status, accepted, rejected, message } });
+    tell({ type: 'answered', round: sentRound, ack: { status, accepted, rejected, message } });
   });
 }
 

@@ -6,9 +6,11 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Clock } from '../../src/lib/clock.ts';
 import { sleep } from '../../src/lib/clock.ts';
 import type { Obligations } from './obligations.ts';
-import type { FromSpoolAgent, SpoolAgentTask } from './spool-agent-messages.ts';
+import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 
 const DRAIN_MESSAGE = { type: 'drain' } as const;
+/** Rounds left out between two lives: the last ones of a killed process may not have been told. */
+const ROUNDS_BETWEEN_LIVES = 1000;
 
 export class SpoolAgent {
   readonly #program: string;
@@ -16,6 +18,10 @@ export class SpoolAgent {
   readonly #clock: Clock;
   readonly #obligations: Obligations;
   #child: ChildProcess | undefined;
+  /** The first round of each life, by its epoch. */
+  readonly #firstRounds = new Map<number, number>();
+  #lastEpoch = 0;
+  #lastRound = 0;
   /** Rounds that lay in the spool when the present process started. */
   #recovered: readonly number[] = [];
   #isDrained = false;
@@ -34,7 +40,8 @@ export class SpoolAgent {
   }
 
   start(): void {
-    const child = fork(this.#program, [JSON.stringify(this.#task)], { execArgv: [] });
+    const task = JSON.stringify({ ...this.#task, ...this.#newLife() });
+    const child = fork(this.#program, [task], { execArgv: [] });
     this.#child = child;
     this.#recovered = [];
     this.#isDrained = false;
@@ -72,6 +79,14 @@ export class SpoolAgent {
     await this.#kill();
   }
 
+  #newLife(): SpoolAgentLife {
+    this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#clock.nowMs());
+    this.#lastRound += ROUNDS_BETWEEN_LIVES;
+    const life = { epoch: this.#lastEpoch, firstRound: this.#lastRound + 1 };
+    this.#firstRounds.set(life.epoch, life.firstRound);
+    return life;
+  }
+
   async #kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
@@ -86,10 +101,13 @@ export class SpoolAgent {
     const nowMs = this.#clock.nowMs();
     switch (message.type) {
       case 'recovered':
-        this.#recovered = message.rounds;
-        for (const round of message.rounds) this.#obligations.sent(node, round, false, nowMs);
+        this.#recovered = message.batches.map(
+          ({ epoch, sequence }) => (this.#firstRounds.get(epoch) ?? 0) + sequence - 1,
+        );
+        for (const round of this.#recovered) this.#obligations.sent(node, round, false, nowMs);
         return;
       case 'sent':
+        this.#lastRound = Math.max(this.#lastRound, message.round);
         this.#obligations.sent(node, message.round, false, nowMs);
         return;
       case 'answered': {
