@@ -227,8 +227,11 @@ const parquet = z.strictObject({
     .default(256 * MIB)
     .describe('Files are finished early once one of them holds about this much.'),
   row_group_rows: count(1000, 10_000_000)
-    .default(500_000)
-    .describe('Rows in one row group; about 32 bytes of memory each while it fills.'),
+    .default(131_072)
+    .describe('Most rows of one row group of a file; about 100 bytes of memory each at a seal.'),
+  memory_bytes: count(64 * MIB, 64 * GIB)
+    .default(512 * MIB)
+    .describe('Memory for rows and series that wait; files are finished early at this.'),
   retention_days: z
     .number()
     .min(0)

@@ -3,6 +3,7 @@
  * parquetjs-encoder.ts.
  */
 import type { ParquetConfig } from '../config/schema.ts';
+import type { SortedRows } from './sorted-rows.ts';
 
 /** The cells of numbered series. Equal texts have equal numbers, so that nobody hashes a string. */
 export interface SeriesCells {
@@ -12,21 +13,10 @@ export interface SeriesCells {
   text(textId: number): string | null;
 }
 
-/** Consecutive rows of one series each, in parallel arrays. */
-export interface SeriesRuns {
-  /** As `SeriesCells` numbers them. */
-  readonly series: Uint32Array;
-  readonly rows: Uint32Array;
-}
-
-/** Sorted rows: `runs` one after another, the columns row by row. */
-export interface RowGroup {
+/** Sorted rows with the cells of their series. */
+export interface RowGroup extends SortedRows {
   readonly rows: number;
   readonly cells: SeriesCells;
-  readonly runs: SeriesRuns;
-  readonly timestampsMs: Float64Array;
-  readonly values: Float64Array;
-  readonly receivedAtMs: Float64Array;
 }
 
 /** One Parquet file that is being written. After an error only the file's `close` is left to do. */

@@ -10,6 +10,7 @@ import parquetjs from 'parquetjs-lite';
 import type { WritableFile } from '../lib/filesystem.ts';
 import { WAREHOUSE_COLUMNS, type WarehouseColumn } from './columns.ts';
 import type { EncoderOptions, FileEncoder, RowGroup } from './encoder.ts';
+import { splitRows } from './sorted-rows.ts';
 
 const CODECS = { snappy: 'SNAPPY', gzip: 'GZIP', uncompressed: 'UNCOMPRESSED' } as const;
 
@@ -30,7 +31,8 @@ export async function openParquetjsEncoder(
   sink.throwIfFailed();
   return {
     async writeRowGroup(group) {
-      for (const part of splitRowGroup(group, ROW_GROUP_ROWS)) {
+      for (const rows of splitRows(group, ROW_GROUP_ROWS)) {
+        const part = { ...rows, rows: rows.values.length, cells: group.cells };
         parquet.setRowGroupSize(part.rows);
         await appendRows(parquet, part);
         sink.throwIfFailed();
@@ -79,39 +81,6 @@ function columnDefinitions(compression: (typeof CODECS)[keyof typeof CODECS]) {
 function columnType(source: WarehouseColumn['source']) {
   if (typeof source === 'number') return 'UTF8' as const;
   return source === 'value' ? ('DOUBLE' as const) : ('TIMESTAMP_MICROS' as const);
-}
-
-/** The same rows as row groups of at most `rowsMax`. */
-export function splitRowGroup(group: RowGroup, rowsMax: number): RowGroup[] {
-  if (group.rows <= rowsMax) return [group];
-  const parts: RowGroup[] = [];
-  let run = 0;
-  let taken = 0;
-  for (let start = 0; start < group.rows; start += rowsMax) {
-    const end = Math.min(start + rowsMax, group.rows);
-    const series: number[] = [];
-    const rows: number[] = [];
-    for (let missing = end - start; missing > 0; ) {
-      const count = Math.min(missing, group.runs.rows[run]! - taken);
-      series.push(group.runs.series[run]!);
-      rows.push(count);
-      missing -= count;
-      taken += count;
-      if (taken === group.runs.rows[run]) {
-        run++;
-        taken = 0;
-      }
-    }
-    parts.push({
-      rows: end - start,
-      cells: group.cells,
-      runs: { series: Uint32Array.from(series), rows: Uint32Array.from(rows) },
-      timestampsMs: group.timestampsMs.subarray(start, end),
-      values: group.values.subarray(start, end),
-      receivedAtMs: group.receivedAtMs.subarray(start, end),
-    });
-  }
-  return parts;
 }
 
 async function appendRows(parquet: parquetjs.ParquetWriter, group: RowGroup): Promise<void> {

@@ -73,14 +73,14 @@ describe.each(VARIANTS)('files by $encoder, $compression', ({ encoder, compressi
     expect(canonical(await hyparquetRows(file!, encoder === 'parquetjs'))).toEqual(expected);
   });
 
-  test('several row groups read back as written, each sorted', async () => {
+  test('several row groups read back as written, sorted over the whole file', async () => {
     bench = createBench();
     const table = bench.addTable(makeTable(mixedSeries()));
     const samples = samplesOf(table.series.length, 5000).reverse();
     const journal = [0, 1, 2, 3, 4].map((i) =>
       makeRecord(i + 1, table, samples.slice(i * 1000, i * 1000 + 1000)),
     );
-    await drive(bench.open({ encoder, compression, row_group_rows: 1200 }), journal, 2);
+    await drive(bench.open({ encoder, compression, row_group_rows: 300 }), journal, 2);
     const expected = canonical(expectedRows(journal, bench.tables));
     expect(canonical(await duckdbRows(bench.root, encoder === 'parquetjs'))).toEqual(expected);
     const [file] = warehousePaths(bench.root);
@@ -88,16 +88,12 @@ describe.each(VARIANTS)('files by $encoder, $compression', ({ encoder, compressi
       `SELECT row_group_id, any_value(row_group_num_rows) AS n FROM parquet_metadata('${file}')
        GROUP BY ALL ORDER BY 1`,
     );
-    expect(groups.map(({ n }) => Number(n))).toEqual([1200, 1200, 1200, 1200, 200]);
-    const rows = await hyparquetRows(file!, true);
-    for (let start = 0; start < 5000; start += 1200) {
-      const keys = rows
-        .slice(start, start + 1200)
-        .map(({ metric, node_id, gpu_uuid, labels, ts }) =>
-          [metric, node_id, gpu_uuid ?? '', labels, ts].join('\u0000'),
-        );
-      expect(keys).toEqual(keys.toSorted());
-    }
+    expect(groups.map(({ n }) => Number(n))).toEqual([...Array(16).fill(295), 280]);
+    const keys = (await hyparquetRows(file!, true)).map(
+      ({ metric, node_id, gpu_uuid, labels, ts }) =>
+        [metric, node_id, gpu_uuid ?? '', labels, ts].join('\u0000'),
+    );
+    expect(keys).toEqual(keys.toSorted());
   });
 });
 

@@ -85,9 +85,10 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   searches_total: 'Requests that were split to find the lines that InfluxDB refuses.',
   plan_cache_bytes: 'Memory of prepared series tables.',
   max_chunk_bytes: 'Largest request body that is sent, before compression.',
-  open_files: 'Warehouse files under construction.',
   open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',
+  staging_bytes: 'Sorted rows that wait in staging for the next files.',
+  memory_bytes: 'Memory of rows and series that wait; bounded by parquet.memory_bytes.',
   indexed_series: 'Series that the warehouse writer keeps sorted.',
   disk_free_bytes: "Free space on the warehouse's file system.",
   visible_files: 'Files of the warehouse that readers can see.',
@@ -95,6 +96,7 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   rows_written_total: 'Rows in files that became visible.',
   rows_skipped_total: 'Rows that visible files already held when they came again.',
   files_sealed_total: 'Files that became visible.',
+  memory_seals_total: 'Times that files were finished early because of parquet.memory_bytes.',
   files_removed_total: 'Files removed because of their age or the size of the warehouse.',
 };
 

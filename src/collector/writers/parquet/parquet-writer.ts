@@ -1,10 +1,9 @@
 /**
  * Writes journal records into the Parquet warehouse, each row exactly once.
  *
- * Rows wait in memory by the UTC hour of their time; an hour that grows large spills row groups
- * into a file under `.staging/`. A seal ends the waiting for all hours together:
+ * Rows of all hours wait together (waiting-rows.ts). A seal ends the waiting for all of them:
  *
- *     every hour: last row group → footer → fsync      (nothing is visible yet)
+ *     every hour: sorted file → footer → fsync         (nothing is visible yet)
  *     every file: rename into metrics/date=…/hour=…    (readers see whole files only)
  *     fsync of the directories                         (the names survive a power cut)
  *     progress: cursor = last record taken             (the journal may forget the records)
@@ -22,18 +21,15 @@ import { createdBy } from '../../../warehouse/created-by.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
 import { filesToRemove, removeWarehouseFile, totalBytes } from './retention.ts';
 import { rotationDueMs } from './rotation.ts';
-import { RowBuffer } from './row-buffer.ts';
 import { SealDebt } from './seal-debt.ts';
-import { SeriesIndex } from './series-index.ts';
 import { StagedFile } from './staged-file.ts';
 import { probeStaging } from './staging-probe.ts';
+import { WaitingRows } from './waiting-rows.ts';
 import {
   collectorPrefix,
   directoryChain,
   footerMetadata,
-  HOUR_MS,
   hourDirectory,
-  hourOf,
   type SeqRange,
   stagingDirectory,
   warehouseFileName,
@@ -42,10 +38,13 @@ import {
 export type ParquetWriterSettings = Extract<WriterTask, { name: 'parquet' }>['settings'];
 export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs' | 'startCursor'>;
 
-/** Hours that may be open at once; a record that opens more is followed by a seal. */
-const OPEN_HOURS_MAX = 48;
-/** Memory of the series index at which files are sealed and it begins anew: some five million. */
-const INDEX_BYTES_MAX = 512 * 1024 * 1024;
+/**
+ * Staging may hold this many times the bytes of the largest file: a row takes 25 bytes there, and
+ * 2 to 9 in a file.
+ */
+const STAGING_PER_FILE = 8;
+/** A merge holds a block of every spill in memory, 100 kB each. */
+const SPILLS_MAX = 512;
 const RETENTION_INTERVAL_MS = 60_000;
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
@@ -67,20 +66,21 @@ export function openParquetWriter(
   return writer;
 }
 
-interface OpenHour {
+interface StagedHour {
   readonly hourMs: number;
-  buffer: RowBuffer | undefined;
-  staged: StagedFile | undefined;
+  readonly staged: StagedFile;
 }
+
+/** Why files are finished before the next rotation. */
+type EarlySeal = 'file_bytes' | 'journal_bytes' | 'memory' | 'staging';
 
 class ParquetWarehouseWriter implements Writer {
   readonly #settings: ParquetWriterSettings;
   readonly #deps: ParquetWriterDeps;
   readonly #createdBy: string;
-  readonly #hours = new Map<number, OpenHour>();
-  #index = new SeriesIndex();
-  #spare: RowBuffer | undefined;
-  #bufferedRows = 0;
+  readonly #waiting: WaitingRows;
+  /** Files of the seal that is under way. */
+  #staged: StagedHour[] = [];
 
   /** Everything up to here is in visible, durable files. */
   #cursor: number;
@@ -103,7 +103,7 @@ class ParquetWarehouseWriter implements Writer {
   #lostSeq: number | undefined;
   #nextRetentionMs = 0;
   #rowBytes = ROW_BYTES_GUESS;
-  readonly #totals = { rows: 0, skipped: 0, files: 0, removed: 0, failures: 0 };
+  readonly #totals = { rows: 0, skipped: 0, files: 0, removed: 0, failures: 0, memorySeals: 0 };
   #lastSealMs = 0;
   /** As of the last canary; unknown before the first. */
   #diskFreeBytes: number | undefined;
@@ -114,6 +114,12 @@ class ParquetWarehouseWriter implements Writer {
     this.#deps = deps;
     this.#createdBy = createdBy(settings.encoder);
     this.#debt = new SealDebt(deps.clock);
+    this.#waiting = new WaitingRows(deps.fs, deps.table, {
+      root: settings.output_dir,
+      collectorId: settings.collector_id,
+      rowGroupRows: settings.row_group_rows,
+      memoryBytes: settings.memory_bytes,
+    });
     this.#cursor = deps.startCursor;
     this.#reportedCursor = deps.startCursor;
     this.#takenSeq = deps.startCursor;
@@ -148,16 +154,17 @@ class ParquetWarehouseWriter implements Writer {
       this.#checkNothingIsMissing(records);
       for (const record of records) {
         if (record.seq <= this.#takenSeq) continue;
-        await this.#take(record);
-        if (this.#isFull()) await this.#seal();
+        this.#take(record);
+        const reason = this.#earlySeal();
+        if (reason !== undefined) await this.#seal(reason);
       }
-      if (this.#hours.size === 0) this.#advance();
+      if (this.#waiting.isEmpty) this.#advance();
     });
   }
 
   tick(): Promise<WriterProgress | undefined> {
     return this.#guard(async () => {
-      if (this.#isDue()) await this.#seal();
+      if (this.#isDue()) await this.#seal('rotation');
       const nowMs = this.#deps.clock.monotonicMs();
       if (nowMs < this.#nextRetentionMs) return;
       this.#nextRetentionMs = nowMs + RETENTION_INTERVAL_MS;
@@ -166,7 +173,7 @@ class ParquetWarehouseWriter implements Writer {
   }
 
   flush(): Promise<WriterProgress | undefined> {
-    return this.#guard(() => this.#seal());
+    return this.#guard(() => this.#seal('stop'));
   }
 
   async close(): Promise<void> {
@@ -177,10 +184,11 @@ class ParquetWarehouseWriter implements Writer {
 
   stats(): Record<string, number> {
     return {
-      open_files: [...this.#hours.values()].filter(({ staged }) => staged !== undefined).length,
-      open_partitions: this.#hours.size,
-      buffered_rows: this.#bufferedRows,
-      indexed_series: this.#index.size,
+      open_partitions: this.#waiting.hours.length,
+      buffered_rows: this.#waiting.bufferedRows,
+      staging_bytes: this.#waiting.spilledBytes,
+      memory_bytes: this.#waiting.bytes,
+      indexed_series: this.#waiting.series,
       visible_files: this.#files.length,
       visible_bytes: totalBytes(this.#files),
       last_seal_ms: this.#lastSealMs,
@@ -188,6 +196,7 @@ class ParquetWarehouseWriter implements Writer {
       rows_skipped_total: this.#totals.skipped,
       files_sealed_total: this.#totals.files,
       files_removed_total: this.#totals.removed,
+      memory_seals_total: this.#totals.memorySeals,
       failures_total: this.#totals.failures,
       ...(this.#diskFreeBytes === undefined ? {} : { disk_free_bytes: this.#diskFreeBytes }),
     };
@@ -239,7 +248,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#lostSeq = undefined;
   }
 
-  async #take(record: WriterRecord): Promise<void> {
+  #take(record: WriterRecord): void {
     if (this.#firstTakenSeq === undefined) {
       this.#firstTakenSeq = record.seq;
       const { clock } = this.#deps;
@@ -247,104 +256,25 @@ class ParquetWarehouseWriter implements Writer {
       this.#dueMs = rotationDueMs(nowMs, this.#settings.rotation_interval_secs);
       this.#dueMonotonicMs = clock.monotonicMs() + (this.#dueMs - nowMs);
     }
-    const { samples, seq } = record;
-    const ids = this.#index.resolve(
-      record.nodeId,
-      record.tableId,
-      samples.series,
-      this.#deps.table,
-    );
-    const times = samples.timestampsMs;
-    for (let from = 0; from < times.length; ) {
-      const hourMs = hourOf(times[from]!);
-      const to = endOfHour(times, from, hourMs);
-      if (this.#covered.has(hourMs, seq)) this.#totals.skipped += to - from;
-      else await this.#append(hourMs, ids, record, from, to);
-      from = to;
-    }
-    this.#takenSeq = seq;
+    const isWritten = (hourMs: number) => this.#covered.has(hourMs, record.seq);
+    this.#totals.skipped += this.#waiting.take(record, isWritten);
+    this.#takenSeq = record.seq;
     this.#takenBytes += record.bytes;
   }
 
-  async #append(
-    hourMs: number,
-    ids: Uint32Array,
-    { samples, receivedAtMs }: WriterRecord,
-    from: number,
-    to: number,
-  ): Promise<void> {
-    const rowsMax = this.#settings.row_group_rows;
-    for (let start = from; start < to; ) {
-      if (this.#bufferedRows >= rowsMax) await this.#spillLargest();
-      const end = Math.min(to, start + rowsMax - this.#bufferedRows);
-      this.#bufferFor(hourMs, end - start).append(ids, samples, receivedAtMs, start, end);
-      this.#bufferedRows += end - start;
-      start = end;
+  /** However many hours wait: they cost neither files nor memory before the next rotation. */
+  #earlySeal(): EarlySeal | undefined {
+    const { seal_after_journal_bytes = 0, max_file_bytes, memory_bytes } = this.#settings;
+    const waiting = this.#waiting;
+    if (waiting.isEmpty) return undefined;
+    if (waiting.bytes > memory_bytes) return 'memory';
+    if (waiting.mostRows * this.#rowBytes >= max_file_bytes) return 'file_bytes';
+    if (waiting.spilledBytes >= STAGING_PER_FILE * max_file_bytes) return 'staging';
+    if (waiting.spills >= SPILLS_MAX) return 'staging';
+    if (seal_after_journal_bytes > 0 && this.#takenBytes >= seal_after_journal_bytes) {
+      return 'journal_bytes';
     }
-  }
-
-  #bufferFor(hourMs: number, rows: number): RowBuffer {
-    let hour = this.#hours.get(hourMs);
-    if (hour === undefined) {
-      hour = { hourMs, buffer: undefined, staged: undefined };
-      this.#hours.set(hourMs, hour);
-    }
-    hour.buffer ??= this.#takeSpare() ?? new RowBuffer(rows);
-    return hour.buffer;
-  }
-
-  /**
-   * The buffer that the last spill left, unless hours with few rows hold too much memory already.
-   */
-  #takeSpare(): RowBuffer | undefined {
-    const spare = this.#spare;
-    let capacity = spare?.capacity ?? 0;
-    for (const { buffer } of this.#hours.values()) capacity += buffer?.capacity ?? 0;
-    if (capacity > 2 * this.#settings.row_group_rows) return undefined;
-    this.#spare = undefined;
-    return spare;
-  }
-
-  async #spillLargest(): Promise<void> {
-    let largest: OpenHour | undefined;
-    for (const hour of this.#hours.values()) {
-      if ((hour.buffer?.rows ?? 0) > (largest?.buffer?.rows ?? 0)) largest = hour;
-    }
-    if (largest !== undefined) await this.#spill(largest);
-  }
-
-  /** Moves the hour's buffered rows into its staged file, as one row group. */
-  async #spill(hour: OpenHour): Promise<StagedFile> {
-    const { output_dir, collector_id, compression, encoder } = this.#settings;
-    if (hour.staged === undefined) {
-      const name = new Date(hour.hourMs).toISOString().slice(0, 13);
-      hour.staged = await StagedFile.open(
-        this.#deps.fs,
-        path.join(stagingDirectory(output_dir), `${collectorPrefix(collector_id)}${name}.tmp`),
-        { compression, encoder, createdBy: this.#createdBy },
-      );
-    }
-    const { buffer } = hour;
-    if (buffer !== undefined && buffer.rows > 0) {
-      await hour.staged.writeRowGroup(buffer.sorted(this.#index));
-      this.#bufferedRows -= buffer.rows;
-      buffer.clear();
-      // One buffer is kept for the next hour that asks; more would add up to much memory.
-      hour.buffer = undefined;
-      if (buffer.capacity > (this.#spare?.capacity ?? 0)) this.#spare = buffer;
-    }
-    return hour.staged;
-  }
-
-  #isFull(): boolean {
-    const { seal_after_journal_bytes = 0, max_file_bytes } = this.#settings;
-    if (this.#hours.size > OPEN_HOURS_MAX || this.#index.bytes > INDEX_BYTES_MAX) return true;
-    if (seal_after_journal_bytes > 0 && this.#takenBytes >= seal_after_journal_bytes) return true;
-    for (const { buffer, staged } of this.#hours.values()) {
-      const bytes = (staged?.bytes ?? 0) + (buffer?.rows ?? 0) * this.#rowBytes;
-      if (bytes >= max_file_bytes) return true;
-    }
-    return false;
+    return undefined;
   }
 
   /**
@@ -358,23 +288,34 @@ class ParquetWarehouseWriter implements Writer {
     return clock.nowMs() >= this.#dueMs || clock.monotonicMs() >= this.#dueMonotonicMs;
   }
 
-  async #seal(): Promise<void> {
+  async #seal(reason: EarlySeal | 'rotation' | 'stop'): Promise<void> {
     if (this.#firstTakenSeq === undefined) return;
     this.#isSealing = true;
     const range = { firstSeq: this.#cursor + 1, lastSeq: this.#takenSeq };
-    const finished: { hourMs: number; staged: StagedFile }[] = [];
-    for (const hourMs of [...this.#hours.keys()].sort((a, b) => a - b)) {
-      const staged = await this.#spill(this.#hours.get(hourMs)!);
-      await staged.finish(this.#metadata(hourMs, range, staged.rows));
-      finished.push({ hourMs, staged });
-    }
-    const files = finished.map(({ hourMs, staged }) => this.#publish(hourMs, range, staged));
-    this.#syncDirectories(finished.map(({ hourMs }) => hourMs));
-    this.#hours.clear();
+    for (const hourMs of this.#waiting.hours) await this.#stage(hourMs, range);
+    const staged = this.#staged;
+    const files = staged.map((hour) => this.#publish(hour.hourMs, range, hour.staged));
+    this.#syncDirectories(staged.map(({ hourMs }) => hourMs));
+    this.#staged = [];
+    this.#waiting.clear();
     this.#files = [...this.#files, ...files].sort((a, b) => a.hourMs - b.hourMs);
-    this.#countSeal(finished.map(({ staged }) => staged));
+    this.#countSeal(reason, staged);
     this.#isSealing = false;
     this.#advance();
+  }
+
+  /** Makes the hour's file complete and durable in staging. */
+  async #stage(hourMs: number, range: SeqRange): Promise<void> {
+    const { output_dir, collector_id, compression, encoder } = this.#settings;
+    const hour = new Date(hourMs).toISOString().slice(0, 13);
+    const staged = await StagedFile.open(
+      this.#deps.fs,
+      path.join(stagingDirectory(output_dir), `${collectorPrefix(collector_id)}${hour}.tmp`),
+      { compression, encoder, createdBy: this.#createdBy },
+    );
+    this.#staged.push({ hourMs, staged });
+    for (const group of this.#waiting.rowGroups(hourMs)) await staged.writeRowGroup(group);
+    await staged.finish(this.#metadata(hourMs, range, staged.rows));
   }
 
   #metadata(hourMs: number, range: SeqRange, rows: number): ReadonlyMap<string, string> {
@@ -415,14 +356,16 @@ class ParquetWarehouseWriter implements Writer {
     for (const directory of new Set(chains)) this.#deps.fs.syncDirectory(directory);
   }
 
-  #countSeal(sealed: readonly StagedFile[]): void {
-    const rows = sealed.reduce((sum, staged) => sum + staged.rows, 0);
-    const bytes = sealed.reduce((sum, staged) => sum + staged.bytes, 0);
+  #countSeal(reason: string, sealed: readonly StagedHour[]): void {
+    const rows = sealed.reduce((sum, { staged }) => sum + staged.rows, 0);
+    const bytes = sealed.reduce((sum, { staged }) => sum + staged.bytes, 0);
     if (rows > 0) this.#rowBytes = bytes / rows;
     this.#totals.rows += rows;
     this.#totals.files += sealed.length;
+    if (reason === 'memory') this.#totals.memorySeals++;
     this.#lastSealMs = this.#deps.clock.nowMs();
     this.#deps.log('info', 'sealed warehouse files', {
+      reason,
       files: sealed.length,
       rows,
       bytes,
@@ -438,14 +381,13 @@ class ParquetWarehouseWriter implements Writer {
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
     this.#covered.forgetUpTo(this.#cursor);
-    if (this.#index.bytes > INDEX_BYTES_MAX) this.#index = new SeriesIndex();
   }
 
   /** Forgets everything taken since the last seal. Never throws. */
   #drop(): void {
-    for (const { staged } of this.#hours.values()) staged?.abandon();
-    this.#hours.clear();
-    this.#bufferedRows = 0;
+    for (const { staged } of this.#staged) staged.abandon();
+    this.#staged = [];
+    this.#waiting.clear();
     this.#takenSeq = this.#cursor;
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
@@ -461,7 +403,7 @@ class ParquetWarehouseWriter implements Writer {
     const state = {
       nowMs: this.#deps.clock.nowMs(),
       cursor: this.#reportedCursor,
-      isOpen: (hourMs: number) => this.#hours.has(hourMs),
+      isOpen: (hourMs: number) => this.#waiting.rowsOf(hourMs) > 0,
     };
     const { fs, log } = this.#deps;
     try {
@@ -487,12 +429,4 @@ function warehouseFault(verb: string, error: unknown): unknown {
   return new OperatingError('WAREHOUSE_FAILED', `cannot ${verb} the warehouse: ${why}`, {
     cause: error,
   });
-}
-
-/** The end of the samples from `from` on that lie in the hour starting at `hourMs`. */
-function endOfHour(timestampsMs: Float64Array, from: number, hourMs: number): number {
-  const endMs = hourMs + HOUR_MS;
-  let to = from + 1;
-  while (to < timestampsMs.length && timestampsMs[to]! >= hourMs && timestampsMs[to]! < endMs) to++;
-  return to;
 }

@@ -1,39 +1,43 @@
 /**
- * The rows of one hour that wait for their row group: four numbers each, in arrays that grow.
+ * Rows of any hours that wait in memory: four numbers each, in arrays that grow. Sorted, they are
+ * the rows of each hour by series, time and arrival.
  */
-import type { RowGroup, SeriesRuns } from '../../../warehouse/encoder.ts';
+import type { SeriesRuns, SortedRows } from '../../../warehouse/sorted-rows.ts';
+import { HOUR_MS } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
-/** Memory of one buffered row. */
-export const BUFFERED_ROW_BYTES = 28;
+/** Memory of one buffered row, 28 bytes, and of its copy while it is sorted, 32. */
+export const BUFFERED_ROW_BYTES = 60;
+const GROWTH_ROWS_MAX = 65_536;
 
 export class RowBuffer {
   #rows = 0;
-  #series: Uint32Array<ArrayBuffer>;
-  #timestampsMs: Float64Array<ArrayBuffer>;
-  #values: Float64Array<ArrayBuffer>;
-  #receivedAtMs: Float64Array<ArrayBuffer>;
-
-  constructor(capacity: number) {
-    this.#series = new Uint32Array(capacity);
-    this.#timestampsMs = new Float64Array(capacity);
-    this.#values = new Float64Array(capacity);
-    this.#receivedAtMs = new Float64Array(capacity);
-  }
+  #series = new Uint32Array(0);
+  #timestampsMs = new Float64Array(0);
+  #values = new Float64Array(0);
+  #receivedAtMs = new Float64Array(0);
+  readonly #rowsByHour = new Map<number, number>();
 
   get rows(): number {
     return this.#rows;
   }
 
-  get capacity(): number {
-    return this.#series.length;
+  /** By the start of the hour, Unix ms. */
+  get rowsByHour(): ReadonlyMap<number, number> {
+    return this.#rowsByHour;
+  }
+
+  /** What the buffer takes in memory, with what sorting it will take. */
+  get bytes(): number {
+    return this.#series.length * BUFFERED_ROW_BYTES;
   }
 
   /**
-   * Appends samples [from, to). `ids` gives the series index' number of each table entry that
-   * `series` points to.
+   * Appends samples [from, to), all of the hour `hourMs`. `ids` gives the series index' number of
+   * each table entry that `series` points to.
    */
   append(
+    hourMs: number,
     ids: Uint32Array,
     samples: { series: Uint32Array; timestampsMs: Float64Array; values: Float64Array },
     receivedAtMs: number,
@@ -42,7 +46,7 @@ export class RowBuffer {
   ): void {
     const start = this.#rows;
     const end = start + (to - from);
-    if (end > this.capacity) this.#grow(end);
+    if (end > this.#series.length) this.#grow(end);
     const { series } = samples;
     const target = this.#series;
     for (let i = from, row = start; i < to; i++, row++) target[row] = ids[series[i]!]!;
@@ -50,71 +54,101 @@ export class RowBuffer {
     this.#values.set(samples.values.subarray(from, to), start);
     this.#receivedAtMs.fill(receivedAtMs, start, end);
     this.#rows = end;
+    this.#rowsByHour.set(hourMs, (this.#rowsByHour.get(hourMs) ?? 0) + (to - from));
   }
 
   clear(): void {
     this.#rows = 0;
+    this.#rowsByHour.clear();
   }
 
-  /** The rows sorted by series (in the index' order), then time, then arrival. */
-  sorted(index: SeriesIndex): RowGroup {
-    const { order, runs } = this.#sortedPlaces(index);
-    const rows = this.#rows;
-    return {
-      rows,
-      cells: index,
-      runs,
-      timestampsMs: gather(this.#timestampsMs, order, rows),
-      values: gather(this.#values, order, rows),
-      receivedAtMs: gather(this.#receivedAtMs, order, rows),
-    };
+  /** The rows of each hour, sorted by series (in the index' order), then time, then arrival. */
+  sorted(index: SeriesIndex): Map<number, SortedRows> {
+    const order = this.#orderByHour(this.#orderBySeries(index));
+    const sorted = new Map<number, SortedRows>();
+    let start = 0;
+    for (const hourMs of [...this.#rowsByHour.keys()].sort((a, b) => a - b)) {
+      const end = start + this.#rowsByHour.get(hourMs)!;
+      const places = order.subarray(start, end);
+      const runs = this.#runs(places);
+      sorted.set(hourMs, {
+        runs,
+        timestampsMs: gather(this.#timestampsMs, places),
+        values: gather(this.#values, places),
+        receivedAtMs: gather(this.#receivedAtMs, places),
+      });
+      start = end;
+    }
+    return sorted;
   }
 
-  /** Counting sort by rank; only runs whose times are out of order are then sorted themselves. */
-  #sortedPlaces(index: SeriesIndex): { order: Uint32Array; runs: SeriesRuns } {
+  /** Counting sort by rank: rows of one series keep the order of their arrival. */
+  #orderBySeries(index: SeriesIndex): Uint32Array {
     const rows = this.#rows;
     const series = this.#series;
-    const { ranks, order: seriesByRank } = index.ranking();
-    const ends = new Uint32Array(ranks.length + 1);
-    for (let row = 0; row < rows; row++) ends[ranks[series[row]!]! + 1]!++;
-    for (let rank = 0; rank < ranks.length; rank++) ends[rank + 1]! += ends[rank]!;
+    const { ranks } = index.ranking();
+    const next = new Uint32Array(ranks.length + 1);
+    for (let row = 0; row < rows; row++) next[ranks[series[row]!]! + 1]!++;
+    for (let rank = 0; rank < ranks.length; rank++) next[rank + 1]! += next[rank]!;
     const order = new Uint32Array(rows);
-    const next = ends.slice(0, ranks.length);
     for (let row = 0; row < rows; row++) order[next[ranks[series[row]!]!]!++] = row;
-    const runs = { series: new Uint32Array(ranks.length), rows: new Uint32Array(ranks.length) };
-    let run = 0;
-    for (let rank = 0; rank < ranks.length; rank++) {
-      const start = ends[rank]!;
-      const end = ends[rank + 1]!;
-      if (start === end) continue;
-      sortByTime(order, start, end, this.#timestampsMs);
-      runs.series[run] = seriesByRank[rank]!;
-      runs.rows[run] = end - start;
-      run++;
+    return order;
+  }
+
+  /** Deals rows out by their hour, oldest first; within one they keep their order. */
+  #orderByHour(order: Uint32Array): Uint32Array {
+    if (this.#rowsByHour.size <= 1) return order;
+    const next = new Map<number, number>();
+    let start = 0;
+    for (const hourMs of [...this.#rowsByHour.keys()].sort((a, b) => a - b)) {
+      next.set(hourMs, start);
+      start += this.#rowsByHour.get(hourMs)!;
     }
-    return {
-      order,
-      runs: { series: runs.series.subarray(0, run), rows: runs.rows.subarray(0, run) },
-    };
+    const dealt = new Uint32Array(order.length);
+    for (const row of order) {
+      const hourMs = Math.floor(this.#timestampsMs[row]! / HOUR_MS) * HOUR_MS;
+      const place = next.get(hourMs)!;
+      dealt[place] = row;
+      next.set(hourMs, place + 1);
+    }
+    return dealt;
+  }
+
+  /** Finds the runs of one series in `places`, and puts each of them in order of time. */
+  #runs(places: Uint32Array): SeriesRuns {
+    const series: Uint32Array = new Uint32Array(places.length);
+    const rows: Uint32Array = new Uint32Array(places.length);
+    let run = 0;
+    for (let start = 0; start < places.length; run++) {
+      const id = this.#series[places[start]!]!;
+      let end = start + 1;
+      while (end < places.length && this.#series[places[end]!] === id) end++;
+      sortByTime(places, start, end, this.#timestampsMs);
+      series[run] = id;
+      rows[run] = end - start;
+      start = end;
+    }
+    return { series: series.slice(0, run), rows: rows.slice(0, run) };
   }
 
   #grow(rows: number): void {
-    const capacity = Math.max(rows, Math.min(this.capacity * 2, this.capacity + 65_536));
-    const grown = new RowBuffer(capacity);
-    grown.#series.set(this.#series.subarray(0, this.#rows));
-    grown.#timestampsMs.set(this.#timestampsMs.subarray(0, this.#rows));
-    grown.#values.set(this.#values.subarray(0, this.#rows));
-    grown.#receivedAtMs.set(this.#receivedAtMs.subarray(0, this.#rows));
-    this.#series = grown.#series;
-    this.#timestampsMs = grown.#timestampsMs;
-    this.#values = grown.#values;
-    this.#receivedAtMs = grown.#receivedAtMs;
+    const capacity = this.#series.length;
+    const grown = Math.max(rows, Math.min(capacity * 2, capacity + GROWTH_ROWS_MAX));
+    this.#series = copyInto(new Uint32Array(grown), this.#series);
+    this.#timestampsMs = copyInto(new Float64Array(grown), this.#timestampsMs);
+    this.#values = copyInto(new Float64Array(grown), this.#values);
+    this.#receivedAtMs = copyInto(new Float64Array(grown), this.#receivedAtMs);
   }
 }
 
-function gather(from: Float64Array, order: Uint32Array, rows: number): Float64Array {
-  const to = new Float64Array(rows);
-  for (let i = 0; i < rows; i++) to[i] = from[order[i]!]!;
+function copyInto<T extends Uint32Array | Float64Array>(target: T, source: T): T {
+  target.set(source);
+  return target;
+}
+
+function gather(from: Float64Array, order: Uint32Array): Float64Array {
+  const to = new Float64Array(order.length);
+  for (let i = 0; i < order.length; i++) to[i] = from[order[i]!]!;
   return to;
 }
 

@@ -9,6 +9,7 @@
 import type { Labels, Series, SeriesTable } from '../../../domain/telemetry.ts';
 import { compareText, labelCells, SERIES_COLUMNS, SORT_CELLS } from '../../../warehouse/columns.ts';
 import type { SeriesCells } from '../../../warehouse/encoder.ts';
+import { WeightedCache } from '../weighted-cache.ts';
 
 const NOT_YET = 0xffffffff;
 const CELLS = SERIES_COLUMNS.length;
@@ -16,7 +17,12 @@ const FIRST_SERIES = 256;
 /** A power of two, and more than twice as many as series. */
 const FIRST_SLOTS = 1024;
 const FREE = -1;
-const BYTES_PER_TEXT = 150;
+/** A text in the map and in the list, without its characters. */
+const TEXT_BYTES = 120;
+/** The ids of one node and table, without the ids and the characters of the key. */
+const TABLE_BYTES = 300;
+/** Part of the bound on the index' memory that the ids of tables may take. */
+const TABLES_SHARE = 1 / 8;
 
 export class SeriesIndex implements SeriesCells {
   #size = 0;
@@ -28,25 +34,35 @@ export class SeriesIndex implements SeriesCells {
   readonly #textIds = new Map<string, number>();
   /** By number. */
   readonly #texts: (string | null)[] = [null];
-  /** Per node and table: entry i is the id of the table's series i. */
-  readonly #idsByTable = new Map<string, Uint32Array>();
-  #tableEntries = 0;
+  #textBytes = 0;
+  /**
+   * Per node and table: entry i is the id of the table's series i. Only to save time: what it
+   * forgets is found again through the texts.
+   */
+  readonly #idsByTable: WeightedCache<Uint32Array>;
   /** Valid for the first `#rankedSize` series. */
   #ranks = new Uint32Array(0);
   #order = new Uint32Array(0);
   #rankedSize = -1;
+
+  /** `bytesMax` is what the owner lets the index take before it starts another. */
+  constructor(bytesMax: number) {
+    this.#idsByTable = new WeightedCache(bytesMax * TABLES_SHARE);
+  }
 
   /** Distinct series known. */
   get size(): number {
     return this.#size;
   }
 
-  /** What the index takes in memory, about: 70 to 140 for a series. */
+  /**
+   * What the index takes in memory, about: 70 to 140 for a series, and each distinct text with its
+   * true length.
+   */
   get bytes(): number {
     const ofSeries = this.#textIdsBySeries.byteLength + this.#slots.byteLength;
     const ofOrder = this.#ranks.byteLength + this.#order.byteLength;
-    const ofTables = this.#tableEntries * Uint32Array.BYTES_PER_ELEMENT;
-    return ofSeries + ofOrder + ofTables + this.#texts.length * BYTES_PER_TEXT;
+    return ofSeries + ofOrder + this.#textBytes + this.#idsByTable.weight;
   }
 
   textId(series: number, cell: number): number {
@@ -68,13 +84,12 @@ export class SeriesIndex implements SeriesCells {
     load: (id: string) => SeriesTable,
   ): Uint32Array {
     const key = `${tableId}${nodeId}`;
-    const known = this.#idsByTable.get(key);
+    const known = this.#idsByTable.find(key);
     if (known !== undefined && isResolved(known, used)) return known;
     const table = load(tableId);
     const ids = known ?? new Uint32Array(table.series.length).fill(NOT_YET);
     if (known === undefined) {
-      this.#idsByTable.set(key, ids);
-      this.#tableEntries += ids.length;
+      this.#idsByTable.add(key, ids, TABLE_BYTES + ids.byteLength + heapBytes(key));
     }
     const nodeTextId = this.#textId(nodeId);
     const labelTextIds = new Map<Labels, readonly number[]>();
@@ -154,6 +169,7 @@ export class SeriesIndex implements SeriesCells {
     if (id === undefined) {
       id = this.#texts.push(text) - 1;
       this.#textIds.set(text, id);
+      this.#textBytes += TEXT_BYTES + heapBytes(text);
     }
     return id;
   }
@@ -193,17 +209,21 @@ export class SeriesIndex implements SeriesCells {
     return order;
   }
 
-  /** By number of a text, where it stands among all; no text is as good as an empty one. */
+  /** By number of a text, where it stands among all; no text comes before all others. */
   #rankTexts(): Uint32Array {
     const byText = new Uint32Array(this.#texts.length - 1).map((_, at) => at + 1);
     byText.sort((a, b) => compareText(this.#texts[a]!, this.#texts[b]!));
     const ranks = new Uint32Array(this.#texts.length);
     for (let place = 0; place < byText.length; place++) {
-      const textId = byText[place]!;
-      ranks[textId] = this.#texts[textId] === '' ? 0 : place + 1;
+      ranks[byText[place]!] = place + 1;
     }
     return ranks;
   }
+}
+
+/** The engine keeps a byte for each character, or two where one of them does not fit in a byte. */
+function heapBytes(text: string): number {
+  return Buffer.byteLength(text) === text.length ? text.length : 2 * text.length;
 }
 
 function isResolved(ids: Uint32Array, used: Uint32Array): boolean {
