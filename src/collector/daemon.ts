@@ -18,7 +18,7 @@ import { cardinalityReport, RefusalLog } from './admission/cardinality-report.ts
 import { SeriesLimiter } from './admission/series-limiter.ts';
 import { CANARY_PEER, Canary } from './health/canary.ts';
 import { changedSettings } from '../config/changed-settings.ts';
-import { journalDir } from '../config/paths.ts';
+import { deadLetterDir, journalDir } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
 import { createHealthMetrics } from './health/health-metrics.ts';
 import { Ingest, type IngestDeps } from './ingest/ingest.ts';
@@ -43,6 +43,7 @@ import type { ServiceNotifier } from '../observability/service-notifier.ts';
 import { startWatchdog } from '../observability/watchdog.ts';
 import { addReadinessChecks } from './health/readiness-checks.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
+import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
 
@@ -177,6 +178,11 @@ async function openJournal(
   return journal;
 }
 
+function deadLetterSettings(config: Config): DeadLetterSettings {
+  const { max_node_bytes: maxNodeBytes, max_bytes: maxTotalBytes } = config.dead_letters;
+  return { dir: deadLetterDir(config), maxNodeBytes, maxTotalBytes };
+}
+
 /** One thread per destination, each at its own cursor. */
 function startWriters(
   config: Config,
@@ -191,7 +197,8 @@ function startWriters(
   };
   const writers = writerTasks(config, journal).map((task) => {
     const startCursor = journal.cursor(task.name);
-    return new WriterThread(deps, { ...task, journalDir: journalDir(config), startCursor });
+    const directories = { journalDir: journalDir(config), deadLetters: deadLetterSettings(config) };
+    return new WriterThread(deps, { ...task, ...directories, startCursor });
   });
   for (const writer of writers) {
     writer.start(({ cursor, deadLetteredSamples }) =>

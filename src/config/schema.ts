@@ -243,6 +243,15 @@ const parquet = z.strictObject({
     .describe('Oldest hours are removed while the warehouse is larger than this; 0 = no limit.'),
 });
 
+const deadLetters = z.strictObject({
+  max_node_bytes: count(64 * 1024, 1024 * GIB)
+    .default(16 * MIB)
+    .describe('Bytes kept of one node and writer; what is refused beyond is counted, not kept.'),
+  max_bytes: count(MIB, 1024 * GIB)
+    .default(GIB)
+    .describe('Bytes kept of one writer, all nodes together; the rest is counted, not kept.'),
+});
+
 const observability = z.strictObject({
   metrics_port: count(0, 65_535)
     .default(9091)
@@ -287,6 +296,9 @@ export const configSchema = z.strictObject({
   journal: journal.prefault({}).describe('The durable log between agents and writers.'),
   influxdb: influxdb.optional().describe('Live metrics. Without this section that writer is off.'),
   parquet: parquet.prefault({}).describe('The warehouse.'),
+  dead_letters: deadLetters
+    .prefault({})
+    .describe('What a destination refuses for good, kept in `dead-letter/` beside the journal.'),
   observability: observability.prefault({}).describe("The daemon's own health."),
 });
 

@@ -10,6 +10,8 @@ export interface WritableFile {
   write(bytes: Uint8Array): void;
   /** Returns once what was written is on disk. */
   sync(): void;
+  /** Whether the file still stands under its path; not once it was renamed, replaced or removed. */
+  isInPlace(): boolean;
   close(): void;
 }
 
@@ -51,6 +53,11 @@ export const nodeFileSystem: FileSystem = {
         }
       },
       sync: () => fs.fsyncSync(fd),
+      isInPlace() {
+        const now = fs.statSync(path, { throwIfNoEntry: false });
+        const own = fs.fstatSync(fd);
+        return now !== undefined && now.ino === own.ino && now.dev === own.dev;
+      },
       close: () => fs.closeSync(fd),
     };
   },

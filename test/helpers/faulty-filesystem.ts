@@ -76,6 +76,10 @@ export function faultyFileSystem(fault?: Fault): FaultyFileSystem {
           file.sync();
           syncedBytes.set(filePath, real.fileBytes(filePath));
         }),
+      isInPlace: () => {
+        alive();
+        return file.isInPlace();
+      },
       close: () => (isDead ? file.close() : change(`close ${filePath}`, () => file.close())),
     };
   }

@@ -1,9 +1,11 @@
 /**
  * What a writer needs, for tests: dead letters and log lines are kept in memory.
  */
+import path from 'node:path';
 import { systemClock } from '../../src/lib/clock.ts';
 import { nodeFileSystem } from '../../src/lib/filesystem.ts';
 import type { DeadLetter, WriterDeps } from '../../src/collector/writers/writer.ts';
+import type { DeadLetterSettings } from '../../src/collector/writers/writer-messages.ts';
 import type { RecordBook } from './writer-records.ts';
 
 export interface RecordedWriterDeps extends WriterDeps {
@@ -25,4 +27,10 @@ export function writerDeps(
     deadLetter: (added) => void letters.push(...added),
     ...changes,
   };
+}
+
+/** Dead letters beside the journal directory, as the daemon has them, with plenty of room. */
+export function deadLettersBeside(journalDir: string): DeadLetterSettings {
+  const dir = path.join(path.dirname(journalDir), 'dead-letter');
+  return { dir, maxNodeBytes: 1024 * 1024, maxTotalBytes: 16 * 1024 * 1024 };
 }

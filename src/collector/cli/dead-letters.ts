@@ -10,7 +10,7 @@ import { lockDirectory } from '../../lib/directory-lock.ts';
 import { commandClock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
-import { listDeadLetterFiles, readDeadLetters } from '../repair/dead-letter-reader.ts';
+import { listDeadLetterFiles, readDeadLetters } from '../writers/dead-letters.ts';
 import { InfluxClient } from '../writers/influx/influx-client.ts';
 import { replayableFiles, replayDeadLetters } from '../repair/replay-dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
@@ -107,7 +107,7 @@ export async function replayDeadLettersCommand(
     host.out(
       options.json === true ? `${JSON.stringify(result, null, 2)}\n` : renderText({ ...result }),
     );
-    return exitCode(result.failure === '' ? 'ok' : 'failed');
+    return exitCode(result.failure === '' && result.refused === 0 ? 'ok' : 'failed');
   } finally {
     client.close();
     await lock.release();

@@ -6,14 +6,19 @@
  *                                                          └─ refused, unsent, no line at all
  *                                                             └─► influxdb-2026-01-31.kept-1.jsonl
  *
- * The daemon may be running: it opens its files by name for each letter, so a file that is renamed
- * is left alone by it, but for a letter that was under way, which is looked for at the end. A crash
- * leaves the renamed file behind, and the next replay begins with it.
+ * The daemon may be running. It opens its files by name for each letter, and writes a letter again
+ * whose file was renamed meanwhile (writers/dead-letters.ts). So what is added to a renamed file
+ * after it was read may be thrown away. A crash leaves the renamed file behind, and the next replay
+ * begins with it.
  */
 import path from 'node:path';
 import type { Clock } from '../../lib/clock.ts';
 import type { FileSystem } from '../../lib/filesystem.ts';
-import { listDeadLetterFiles, readDeadLetters, type StoredLetter } from './dead-letter-reader.ts';
+import {
+  listDeadLetterFiles,
+  readDeadLetters,
+  type StoredLetter,
+} from '../writers/dead-letters.ts';
 import type { InfluxClient } from '../writers/influx/influx-client.ts';
 import { LineChunk } from '../writers/influx/line-chunk.ts';
 import { sendLines } from '../writers/influx/send-lines.ts';
@@ -72,18 +77,8 @@ async function replayFile(
   const aside = file.endsWith(SUFFIX) ? file : file + SUFFIX;
   if (aside !== file) fs.rename(file, aside);
   fs.syncDirectory(dir);
-  let seen = 0;
-  const kept: (StoredLetter | string)[] = [];
-  // A letter may have been under way when the file was renamed: read until nothing was added.
-  for (;;) {
-    const { letters, torn } = readDeadLetters(fs, aside);
-    if (letters.length === seen) {
-      kept.push(...torn);
-      break;
-    }
-    kept.push(...(await replayLetters(deps, letters.slice(seen), maxBatchBytes, result)));
-    seen = letters.length;
-  }
+  const { letters, torn } = readDeadLetters(fs, aside);
+  const kept = [...(await replayLetters(deps, letters, maxBatchBytes, result)), ...torn];
   if (kept.length > 0) keep(fs, file, kept);
   fs.remove(aside);
   fs.syncDirectory(dir);

@@ -2,13 +2,14 @@
  * Totals over all workers that a writer has had: each worker counts from 0, metrics must not go
  * back.
  */
+import type { DeadLetterCounts } from './dead-letters.ts';
 import type { WriteFaultReason } from './write-fault.ts';
 import type { WorkerStatus } from './writer-messages.ts';
 
 export interface TotalSums {
   readonly writes: number;
   readonly failures: Readonly<Partial<Record<WriteFaultReason, number>>>;
-  readonly deadLetters: number;
+  readonly deadLetters: DeadLetterCounts;
   readonly damagedRecords: number;
   /** Names that end in `_total` are summed, others are the latest figure. */
   readonly stats: Readonly<Record<string, number>>;
@@ -17,7 +18,7 @@ export interface TotalSums {
 const NOTHING: TotalSums = {
   writes: 0,
   failures: {},
-  deadLetters: 0,
+  deadLetters: { kept: 0, skipped: {} },
   damagedRecords: 0,
   stats: {},
 };
@@ -49,7 +50,10 @@ export class StatusTotals {
     return {
       writes: a.writes + b.writes,
       failures: addAll(a.failures, b.failures, () => true),
-      deadLetters: a.deadLetters + b.deadLetters,
+      deadLetters: {
+        kept: a.deadLetters.kept + b.deadLetters.kept,
+        skipped: addAll(a.deadLetters.skipped, b.deadLetters.skipped, () => true),
+      },
       damagedRecords: a.damagedRecords + b.damagedRecords,
       stats: addAll(a.stats, b.stats, (name) => name.endsWith('_total')),
     };

@@ -3,14 +3,20 @@
  * journal: a worker reports progress and sends the next report when the last one is committed.
  */
 
+import type { DeadLetterBounds, DeadLetterCounts } from './dead-letters.ts';
 import type { LogLevel, WriterProgress, WriterTask } from './writer.ts';
 import type { LoopStatus } from './writer-loop.ts';
+
+/** Where what cannot be written is kept, and how much of it. */
+export interface DeadLetterSettings extends DeadLetterBounds {
+  readonly dir: string;
+}
 
 /** Given to the worker at its start. */
 export interface WorkerSetup {
   readonly task: WriterTask;
   readonly journalDir: string;
-  readonly deadLetterDir: string;
+  readonly deadLetters: DeadLetterSettings;
   readonly startCursor: number;
 }
 
@@ -36,4 +42,4 @@ export type FromWorker =
   /** The worker cannot go on and ends. */
   | { readonly type: 'fatal'; readonly message: string };
 
-export type WorkerStatus = LoopStatus & { readonly deadLetters: number };
+export type WorkerStatus = LoopStatus & { readonly deadLetters: DeadLetterCounts };

@@ -1,6 +1,7 @@
 /**
  * What the main thread knows of a writer: for readiness, metrics and the log.
  */
+import type { DeadLetterCounts } from './dead-letters.ts';
 import type { BreakerState } from './retry-policy.ts';
 import type { WriteFaultReason } from './write-fault.ts';
 
@@ -26,7 +27,7 @@ export interface WriterStatus {
   readonly restarts: number;
   readonly writes: number;
   readonly failures: Readonly<Partial<Record<WriteFaultReason, number>>>;
-  readonly deadLetters: number;
+  readonly deadLetters: DeadLetterCounts;
   readonly damagedRecords: number;
   readonly stats: Readonly<Record<string, number>>;
 }

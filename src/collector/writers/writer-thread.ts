@@ -21,12 +21,19 @@ import { repeat } from '../../lib/repeat.ts';
 import { SilenceWatch } from './silence-watch.ts';
 import { StatusTotals } from './status-totals.ts';
 import type { WriterName, WriterProgress, WriterTask } from './writer.ts';
-import type { FromWorker, ToWorker, WorkerSetup, WorkerStatus } from './writer-messages.ts';
+import type {
+  DeadLetterSettings,
+  FromWorker,
+  ToWorker,
+  WorkerSetup,
+  WorkerStatus,
+} from './writer-messages.ts';
 import type { WriterState, WriterStatus } from './writer-status.ts';
 import type { WritersMetrics } from './writers-metrics.ts';
 
 export type WriterThreadOptions = WriterTask & {
   readonly journalDir: string;
+  readonly deadLetters: DeadLetterSettings;
   /** Where the journal says this writer is. */
   readonly startCursor: number;
 };
@@ -185,11 +192,11 @@ export class WriterThread {
   }
 
   #spawn(): void {
-    const { name, settings, journalDir } = this.#options;
+    const { name, settings, journalDir, deadLetters } = this.#options;
     const setup: WorkerSetup = {
       task: { name, settings } as WriterTask,
       journalDir,
-      deadLetterDir: path.join(journalDir, '..', 'dead-letter'),
+      deadLetters,
       startCursor: this.#cursor,
     };
     const worker = new Worker(workerUrl(), {

@@ -11,7 +11,7 @@ import { assert, errorMessage } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { repeat } from '../../lib/repeat.ts';
 import { nameThread } from '../../lib/thread-name.ts';
-import { DeadLetterFile } from './dead-letter.ts';
+import { DeadLetterFiles } from './dead-letters.ts';
 import { ProgressReporter } from './progress-reporter.ts';
 import { RecordFeed } from './record-feed.ts';
 import { createTableLookup } from './table-cache.ts';
@@ -22,17 +22,18 @@ import type { FromWorker, ToWorker, WorkerSetup } from './writer-messages.ts';
 const STATUS_INTERVAL_MS = 1000;
 
 async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
-  const { task, journalDir, deadLetterDir, startCursor } = setup;
+  const { task, journalDir, startCursor } = setup;
   nameThread(`writer-${task.name}`);
   const post = (message: FromWorker) => port.postMessage(message);
   const log: WriterLog = (level, message, fields = {}) =>
     post({ type: 'log', level, message, fields });
   const stopping = new AbortController();
   const journal = JournalReader.open(journalDir);
-  const deadLetters = new DeadLetterFile(nodeFileSystem, systemClock, {
-    dir: deadLetterDir,
-    writer: task.name,
-  });
+  const { dir, ...bounds } = setup.deadLetters;
+  const deadLetters = new DeadLetterFiles(
+    { fs: nodeFileSystem, clock: systemClock, log },
+    { dir, writer: task.name, bounds },
+  );
   const deps: WriterDeps = {
     ...{ clock: systemClock, log, fs: nodeFileSystem, random: Math.random, startCursor },
     table: createTableLookup((id) => journal.table(id), decodeSeriesTable),
@@ -45,7 +46,7 @@ async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
   const report = reporter.report.bind(reporter);
   const loop = new WriterLoop({ ...deps, feed, writer, report }, { startCursor });
   const postStatus = () =>
-    post({ type: 'status', status: { ...loop.status(), deadLetters: deadLetters.letters } });
+    post({ type: 'status', status: { ...loop.status(), deadLetters: deadLetters.counts } });
 
   port.on('message', (message: ToWorker) => {
     if (message.type === 'head') loop.notifyHead(message.seq);

@@ -62,7 +62,7 @@ const TOTALS: readonly Figure[] = [
   {
     name: 'dead_letters_total',
     help: 'Entries written to dead-letter files: refused lines and damaged journal records.',
-    read: (status) => status.deadLetters,
+    read: (status) => status.deadLetters.kept,
   },
   {
     name: 'damaged_records_total',
@@ -126,6 +126,13 @@ export function createWritersMetrics(registry: Registry): WritersMetrics {
     'Writes that failed and were tried again, by reason.',
     () => failures(watched),
   );
+  metrics.totalBy(
+    ['writer', 'node'],
+    'dead_letters_skipped_total',
+    'Dead letters past the bound of their node or of all: counted, not kept. By node, at most 50 ' +
+      'of them; the others are `_other`.',
+    () => skippedLetters(watched),
+  );
   return { watch: (name, status) => void watched.set(name, status) };
 }
 
@@ -151,5 +158,13 @@ function* failures(watched: Watched): Generator<LabelledValue> {
   for (const [writer, status] of watched) {
     const counts = status().failures;
     for (const reason of WRITE_FAULT_REASONS) yield [{ writer, reason }, counts[reason] ?? 0];
+  }
+}
+
+function* skippedLetters(watched: Watched): Generator<LabelledValue> {
+  for (const [writer, status] of watched) {
+    for (const [node, count] of Object.entries(status().deadLetters.skipped)) {
+      yield [{ writer, node }, count];
+    }
   }
 }

@@ -12,7 +12,7 @@ const HOUR_MS = 3_600_000;
 const WELL: WriterStatus = {
   ...{ state: 'running', breaker: 'closed', headSeq: 9, readSeq: 9, cursor: 9, lagMs: 0 },
   ...{ failingMs: 0, silentMs: 500, lastSuccessMs: 1, lastError: '', restarts: 0, writes: 1 },
-  ...{ failures: {}, deadLetters: 0, damagedRecords: 0, stats: {} },
+  ...{ failures: {}, deadLetters: { kept: 0, skipped: {} }, damagedRecords: 0, stats: {} },
 };
 
 interface Troubles {

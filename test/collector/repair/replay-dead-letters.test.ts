@@ -4,11 +4,11 @@ import path from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { type FileSystem, nodeFileSystem } from '../../../src/lib/filesystem.ts';
-import { DeadLetterFile } from '../../../src/collector/writers/dead-letter.ts';
 import {
+  DeadLetterFiles,
   readDeadLetters,
   type StoredLetter,
-} from '../../../src/collector/repair/dead-letter-reader.ts';
+} from '../../../src/collector/writers/dead-letters.ts';
 import { InfluxClient } from '../../../src/collector/writers/influx/influx-client.ts';
 import { replayDeadLetters } from '../../../src/collector/repair/replay-dead-letters.ts';
 import { influxSettings } from '../../helpers/influx-settings.ts';
@@ -23,7 +23,13 @@ async function setUp(deps: { fs?: FileSystem } = {}) {
     log: () => {},
   });
   onTestFinished(() => client.close());
-  const daemon = new DeadLetterFile(nodeFileSystem, systemClock, { dir, writer: 'influxdb' });
+  const bounds = { maxNodeBytes: 1_000_000, maxTotalBytes: 1_000_000 };
+  const openDaemon = (fileSystem = nodeFileSystem) =>
+    new DeadLetterFiles(
+      { fs: fileSystem, clock: systemClock, log: () => {} },
+      { dir, writer: 'influxdb', bounds },
+    );
+  const daemon = openDaemon();
   const bury = (...lines: string[]) =>
     daemon.append(
       lines.map((line) => ({ reason: 'old', status: 400, nodeId: 'n', seq: 7, samples: 1, line })),
@@ -38,7 +44,7 @@ async function setUp(deps: { fs?: FileSystem } = {}) {
       .readdirSync(dir)
       .sort()
       .flatMap((name) => readDeadLetters(nodeFileSystem, path.join(dir, name)).letters);
-  return { dir, server, bury, replay, stored };
+  return { dir, server, openDaemon, bury, replay, stored };
 }
 
 const lineOf = (n: number) => `gpu,node_id=n value=${n} ${1_700_000_000_000 + n}`;
@@ -101,22 +107,22 @@ test('letters without a line and torn lines stay as they are', async () => {
   ]);
 });
 
-test('a letter that the daemon was writing while its file was renamed is sent, too', async () => {
-  const { server, bury, replay, stored, dir } = await setUp();
+test('a letter that the daemon writes anywhere between open and remove is not lost', async () => {
+  const { dir, server, bury, replay, stored, openDaemon } = await setUp();
   bury(lineOf(1));
-  const [name] = fs.readdirSync(dir);
-  const late = fs.openSync(path.join(dir, name!), 'a');
-  server.answer = ({ lines }) => {
-    if (lines.includes(lineOf(1))) {
-      const letter = { time: '', writer: 'influxdb', reason: '', status: 400, node: 'n', seq: 8 };
-      fs.writeSync(late, `${JSON.stringify({ ...letter, samples: 1, line: lineOf(2) })}\n`);
-      bury(lineOf(3));
-    }
-    return { status: 204 };
-  };
-  expect(await replay()).toMatchObject({ files: 1, sent: 2 });
+  // A daemon that opened the file before the replay, and writes when the replay is over.
+  const file = path.join(dir, fs.readdirSync(dir)[0]!);
+  const early = [nodeFileSystem.openForWriting(file, { append: true })];
+  const late = openDaemon({
+    ...nodeFileSystem,
+    openForWriting: (...args) => early.pop() ?? nodeFileSystem.openForWriting(...args),
+  });
+  expect(await replay()).toMatchObject({ files: 1, sent: 1 });
+  const letter = { reason: '', status: 400, nodeId: 'n', seq: 8, samples: 1, line: lineOf(2) };
+  late.append([letter]);
+  expect(stored().map(({ line }) => line)).toEqual([lineOf(2)]);
+  expect(await replay()).toMatchObject({ files: 1, sent: 1 });
   expect(server.accepted).toHaveLength(2);
-  expect(stored().map(({ line }) => line)).toEqual([lineOf(3)]);
 });
 
 test('a replay that died at any moment is taken up by the next one', async () => {

@@ -15,6 +15,7 @@ import { entryOf, openJournal } from '../../helpers/journal-bench.ts';
 import { createRecordingLogger } from '../../helpers/recording-logger.ts';
 import { ShiftableClock } from '../../helpers/shiftable-clock.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
+import { deadLettersBeside } from '../../helpers/writer-deps.ts';
 
 const COMPILED = packageFile('dist/src/collector/writers/writer-thread.js');
 type Compiled = typeof import('../../../src/collector/writers/writer-thread.ts');
@@ -47,7 +48,13 @@ test('a thread that hangs is ended, and another one does its work', async () => 
   const settings = { ...parquet, collector_id: 'c1' };
   const thread = new WriterThread(
     { clock, logger, metrics: createWritersMetrics(new Registry()) },
-    { name: 'parquet', settings, journalDir: dir, startCursor: 0 },
+    {
+      name: 'parquet',
+      settings,
+      journalDir: dir,
+      deadLetters: deadLettersBeside(dir),
+      startCursor: 0,
+    },
   );
   onTestFinished(() => thread.close());
   thread.start((progress) => journal.commitCursor('parquet', progress.cursor, 0));

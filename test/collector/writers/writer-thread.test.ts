@@ -15,6 +15,7 @@ import { influxSettings } from '../../helpers/influx-settings.ts';
 import { InfluxStandIn } from '../../helpers/influx-stand-in.ts';
 import { createRecordingLogger } from '../../helpers/recording-logger.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
+import { deadLettersBeside } from '../../helpers/writer-deps.ts';
 import { RecordBook } from '../../helpers/writer-records.ts';
 
 // A worker's entry is a file of its own, so the thread runs as it is shipped: compiled.
@@ -39,6 +40,7 @@ async function setUp(changes: Record<string, unknown> = {}) {
     { clock: systemClock, logger, metrics: createWritersMetrics(registry) },
     {
       ...{ name: 'influxdb', settings: influxSettings(server.url, changes), journalDir },
+      deadLetters: deadLettersBeside(journalDir),
       startCursor: journal.cursor('influxdb'),
     },
   );
@@ -136,7 +138,7 @@ test('progress that cannot be committed yet is committed later', async () => {
 test('refused lines lie in the dead-letter file beside the journal and in the ledger', async () => {
   const { server, thread, journal, journalDir, commit, append } = await setUp();
   server.answer = ({ lines }) => ({
-    status: lines.some((line) => /^gpu,.*node_id=node-2 /.test(line)) ? 400 : 204,
+    status: lines.some((line) => /^gpu,.*node_id=node-2,/.test(line)) ? 400 : 204,
   });
   thread.start(commit);
   await append();
@@ -162,6 +164,7 @@ test('a worker that cannot even start is tried slowly, and the status says why',
     {
       ...{ name: 'influxdb', settings: influxSettings('http://127.0.0.1:9'), startCursor: 0 },
       journalDir: path.join(tempDir(), 'nowhere'),
+      deadLetters: deadLettersBeside(tempDir()),
     },
   );
   thread.start(async () => {});

@@ -8,7 +8,7 @@ import { createWritersMetrics } from '../../../src/collector/writers/writers-met
 const WORKER: WorkerStatus = {
   ...{ state: 'running', breaker: 'closed', readSeq: 5, cursor: 5, headSeq: 9, writes: 3 },
   ...{ oldestUnsafeMs: 0, failingSinceMs: 0, lastProgressMs: 1000, lastError: '' },
-  ...{ failures: { timeout: 2 }, damagedRecords: 1, deadLetters: 4 },
+  ...{ failures: { timeout: 2 }, damagedRecords: 1, deadLetters: { kept: 4, skipped: {} } },
   stats: { lines_total: 100, plan_cache_bytes: 7 },
 };
 
@@ -18,7 +18,12 @@ test('totals go on when another worker starts from 0', () => {
   totals.workerEnded();
   totals.take({ ...WORKER, lastProgressMs: 500, stats: { lines_total: 1, plan_cache_bytes: 3 } });
   expect(totals.sums()).toEqual({
-    ...{ writes: 6, failures: { timeout: 4 }, deadLetters: 8, damagedRecords: 2 },
+    ...{
+      writes: 6,
+      failures: { timeout: 4 },
+      deadLetters: { kept: 8, skipped: {} },
+      damagedRecords: 2,
+    },
     stats: { lines_total: 101, plan_cache_bytes: 3 },
   });
   expect(totals.lastProgressMs).toBe(1000);
@@ -38,7 +43,11 @@ test('a scrape shows the status of each writer as it is then', async () => {
       silentMs: 0,
     },
     ...{ failingMs: 2500, lastSuccessMs: 12_000, lastError: 'down', restarts: 1, writes: 3 },
-    ...{ failures: { timeout: 2 }, deadLetters: 4, damagedRecords: 1 },
+    ...{
+      failures: { timeout: 2 },
+      deadLetters: { kept: 4, skipped: { n1: 2 } },
+      damagedRecords: 1,
+    },
     stats: { lines_total: 100, unknown: 1 },
   };
   metrics.watch('influxdb', () => status);
@@ -59,6 +68,7 @@ test('a scrape shows the status of each writer as it is then', async () => {
       `${name}_write_failures_total{writer="influxdb",reason="network"} 0`,
       `${name}_restarts_total{writer="influxdb"} 1`,
       `${name}_dead_letters_total{writer="influxdb"} 4`,
+      `${name}_dead_letters_skipped_total{writer="influxdb",node="n1"} 2`,
       `${name}_damaged_records_total{writer="influxdb"} 1`,
       `${name}_lines_total{writer="influxdb"} 100`,
     ]),

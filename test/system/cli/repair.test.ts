@@ -113,6 +113,7 @@ describe('dead-letter list and replay', () => {
     expect(influx.requests.filter(({ lines }) => lines.length > 0)).toHaveLength(asked);
 
     const refused = await cli('dead-letter', 'replay', '--json');
+    expect(refused.code).toBe(1);
     expect(JSON.parse(refused.stdout)).toMatchObject({ sent: 0, refused: 10, failure: '' });
     influx.answer = () => ({ status: 204 });
     const replayed = await cli('dead-letter', 'replay', '--json');
