@@ -12,13 +12,15 @@ const FP64_BLANK = { first: 2 ** 47, last: 2 ** 47 + 15 };
 const INT64_BLANK_ROUNDED = 2 ** 63;
 
 /**
- * Whether a value stands for "no reading". The int32 and FP64 blanks count only for DCGM's own
- * metrics and only in their exact ranges, not from there upwards: a host's byte counter passes 2^31
- * within seconds and 2^47 within weeks, and must not stop there. Nothing real reaches 2^63.
+ * Whether a value stands for "no reading"; docs/protocol.md has the table for clients. Only exact
+ * values count, never "from here upwards". The int32 and FP64 blanks count only for DCGM's own
+ * metrics: a host's byte counter passes 2^31 within seconds and 2^47 within weeks, and must not stop
+ * there. 2^63 counts for every metric, because people rename DCGM's, and a reading that is exactly
+ * this number is always somebody's largest integer.
  */
 export function isSentinel(value: number, metricName: string): boolean {
   if (value < SMALLEST_SENTINEL) return false;
-  if (value >= INT64_BLANK_ROUNDED) return true;
+  if (value === INT64_BLANK_ROUNDED) return true;
   const isBlank =
     (value <= INT32_BLANK.last && value >= INT32_BLANK.first) ||
     (value <= FP64_BLANK.last && value >= FP64_BLANK.first);

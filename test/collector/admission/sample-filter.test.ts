@@ -73,6 +73,14 @@ describe('filterValues', () => {
     }
   });
 
+  it('refuses nothing because it is large, or negative', () => {
+    const values = [2 ** 63 + 2 ** 11, 2 ** 63 - 2 ** 10, 2 ** 64, 1e300, -(2 ** 63), -(2 ** 47)];
+    for (const real of [...values, -2_147_483_632, 1e6, Number.MAX_VALUE]) {
+      expect(reasonFor(HOST, real), String(real)).toBeUndefined();
+      expect(reasonFor(DCGM, real), String(real)).toBeUndefined();
+    }
+  });
+
   it('keeps the rest in order, and counts each reason with its first series', () => {
     const samples = samplesOf(
       [HOST, 1500, 1],
