@@ -14,9 +14,9 @@ const INT64_BLANK_ROUNDED = 2 ** 63;
 /**
  * Whether a value stands for "no reading"; docs/protocol.md has the table for clients. Only exact
  * values count, never "from here upwards". The int32 and FP64 blanks count only for DCGM's own
- * metrics: a host's byte counter passes 2^31 within seconds and 2^47 within weeks, and must not stop
- * there. 2^63 counts for every metric, because people rename DCGM's, and a reading that is exactly
- * this number is always somebody's largest integer.
+ * metrics: a host's byte counter passes 2^31 within seconds and 2^47 within weeks, and must not
+ * stop there. 2^63 counts for every metric, because people rename DCGM's, and a reading that is
+ * exactly this number is always somebody's largest integer.
  */
 export function isSentinel(value: number, metricName: string): boolean {
   if (value < SMALLEST_SENTINEL) return false;

@@ -5,7 +5,9 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { systemClock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
+import { badCertificates } from './bad-certificates.ts';
 import {
   type CertificateRequest,
   createAuthority,
@@ -22,6 +24,8 @@ export interface MakeCertificatesOptions {
   readonly node: readonly string[];
   readonly days: number;
   readonly force?: boolean;
+  /** Also make certificates that must be refused, in the directory `bad`. */
+  readonly bad?: boolean;
 }
 
 const KEY_MODE = 0o600;
@@ -52,7 +56,23 @@ export async function makeCertificates(
     const pair = await issueCertificate(authority, request);
     written.push(...writePair(options.out, name, pair));
   }
+  if (options.bad === true) written.push(...(await writeBad(options, authority)));
   out(report(options, written, reuse));
+}
+
+/** Always written anew: nobody relies on a certificate that must be refused. */
+async function writeBad(
+  options: MakeCertificatesOptions,
+  authority: KeyPairPem,
+): Promise<string[]> {
+  const directory = path.join(options.out, 'bad');
+  fs.mkdirSync(directory, { recursive: true });
+  const good = {
+    node: nodeRequest(options.node[0] ?? 'gpu-001', options.days),
+    server: serverRequest(options),
+  };
+  const pairs = await badCertificates(authority, good, systemClock.nowMs());
+  return [...pairs].flatMap(([name, pair]) => writePair(directory, name, pair));
 }
 
 function checkNames(options: MakeCertificatesOptions): void {

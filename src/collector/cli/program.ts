@@ -106,6 +106,7 @@ interface CertsOptions {
   readonly node: readonly string[];
   readonly days: number;
   readonly force?: boolean;
+  readonly bad?: boolean;
 }
 
 function addCerts(program: Command, host: Host, report: Report): void {
@@ -117,6 +118,7 @@ function addCerts(program: Command, host: Host, report: Report): void {
     .option('--node <id>', 'make a certificate for this node; repeatable', collect, [])
     .option('--days <number>', 'how long they are valid', positiveNumber, 365)
     .option('--force', 'replace what is there, the authority included')
+    .option('--bad', 'also make certificates that must be refused, in the directory bad')
     .action(async (options: CertsOptions) => {
       const { makeCertificates } = await import('./make-certificates.ts');
       await makeCertificates(options, host.out);
