@@ -86,7 +86,7 @@ test('a client without batches is connected once the collector has said hello', 
   const client = await bench.client(stub.address);
   await client.connected();
   expect(client.isConnected).toBe(true);
-  expect(client.hello).toMatchObject({ collectorId: 'stub', maxBatchSamples: 1000 });
+  expect(client.hello).toMatchObject({ collectorId: 'collector-1', maxBatchSamples: 1000 });
   expect(stub.received).toEqual([]);
 });
 

@@ -8,8 +8,8 @@ export declare const INPUT_BYTES_MAX: number;
 /** Texts that trip up programs, whatever they parse. */
 export declare const TRICKY_TEXTS: readonly Buffer[];
 export interface MutationStock {
-    readonly seeds: readonly Buffer[];
-    readonly tokens: readonly Buffer[];
+  readonly seeds: readonly Buffer[];
+  readonly tokens: readonly Buffer[];
 }
 /** One input: mostly a damaged seed, now and then a whole one or nothing but noise. */
 export declare function mutate(random: SeededRandom, stock: MutationStock): Buffer;
