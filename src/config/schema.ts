@@ -102,12 +102,16 @@ const limits = z.strictObject({
   max_cardinality: count(1, 100_000_000)
     .default(100_000)
     .describe(
-      'Distinct series at once over all nodes. A place in the list takes 27 to 53 bytes; ' +
-        'docs/operating.md, "Sizing", says what a series takes in all.',
+      'Distinct series at once over all nodes. Once all places are taken, a node with less than ' +
+        'an equal share gets those it lacks from the node that has most. A place takes 32 to 64 ' +
+        'bytes; docs/operating.md, "Sizing", says what a series takes in all.',
     ),
   max_cardinality_per_node: count(1, 100_000_000)
     .default(10_000)
     .describe('Distinct series at once of one node.'),
+  max_series_text_per_node: count(1024, 64 * GIB)
+    .default(16 * MIB)
+    .describe('Bytes of names, units and labels that the series of one node may come to.'),
   series_ttl_secs: seconds(1, 31_536_000)
     .default(86_400)
     .describe('A series not seen for this long frees its place.'),
@@ -140,6 +144,30 @@ const limits = z.strictObject({
     .max(1e9)
     .default(0)
     .describe('Samples per second of one node, averaged over ten seconds; 0 = no limit.'),
+  max_expanded_bytes: count(1024, 64 * MIB)
+    .default(16 * 1024)
+    .describe('Bytes of line protocol that one sample may become; a sample over it is rejected.'),
+  node_expanded_bytes_per_second: count(0, 64 * GIB)
+    .default(32 * MIB)
+    .describe(
+      'Bytes per second that samples of one node may become as line protocol, each on a line of ' +
+        'its own, averaged over ten seconds; beyond it the node is throttled. 0 = no limit.',
+    ),
+  node_table_bytes_per_minute: count(0, 64 * GIB)
+    .default(16 * MIB)
+    .describe(
+      'Bytes of new series tables of one node in a minute; beyond it the node is throttled. ' +
+        '0 = no limit.',
+    ),
+  max_hours_per_batch: count(1, 100_000)
+    .default(24)
+    .describe('Hours that the samples of one batch may fall into; those of others are rejected.'),
+  node_hours_per_minute: count(0, 100_000)
+    .default(96)
+    .describe(
+      'Hours before the last full one that samples of one node may fall into within a minute; ' +
+        'beyond it the node is throttled. 0 = no limit.',
+    ),
 });
 
 const journal = z.strictObject({

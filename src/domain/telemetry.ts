@@ -71,13 +71,23 @@ export const SAMPLE_REJECT_REASONS = [
   'too_far_ahead',
   'cardinality_node',
   'cardinality_global',
+  'text_node',
+  'expanded_bytes',
+  'too_many_hours',
 ] as const;
 export type SampleRejectReason = (typeof SAMPLE_REJECT_REASONS)[number];
 
 export type RejectReason = BatchRejectReason | SampleRejectReason;
 
 /** Why a batch was sent back to be resent later; nothing of it was kept. */
-export const THROTTLE_REASONS = ['backpressure', 'node_rate', 'journal_full', 'stopping'] as const;
+export const THROTTLE_REASONS = [
+  'backpressure',
+  'node_rate',
+  'node_bytes',
+  'node_hours',
+  'journal_full',
+  'stopping',
+] as const;
 export type ThrottleReason = (typeof THROTTLE_REASONS)[number];
 
 /** Samples of one batch refused for one reason. */

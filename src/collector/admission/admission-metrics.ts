@@ -15,10 +15,11 @@ export function createAdmissionMetrics(
   const metrics = new RoomMetrics(registry, 'telemetry_collector_admission_');
   addGateMetrics(metrics, parts.gate);
   addSeriesMetrics(metrics, parts.series);
-  metrics.gauge(
-    'rate_limited_nodes',
-    'Nodes that sent within the last ten seconds while limits.node_samples_per_second is set.',
-    () => parts.admission.rateLimitedNodes,
+  metrics.gaugeBy(
+    ['budget'],
+    'node_budget_used_ratio',
+    'Of the budgets that each node has (limits.node_*), how much of each the node has used that has used most; it is throttled at 1.',
+    () => [...parts.admission.mostUsedShares()].map(([budget, share]) => [{ budget }, share]),
   );
 }
 
@@ -47,6 +48,16 @@ function addSeriesMetrics(metrics: RoomMetrics, series: SeriesLimiter): void {
     'node_series_limit',
     'Series of one node that may hold a slot at once (limits.max_cardinality_per_node).',
     () => series.limits.max_cardinality_per_node,
+  );
+  metrics.gauge(
+    'node_series_text_bytes',
+    'Bytes of the texts of the series of the node that has most; limits.max_series_text_per_node is the limit.',
+    () => series.mostNodeText(),
+  );
+  metrics.total(
+    'series_reclaimed_total',
+    'Slots that a node with less than its equal share took from the node with most.',
+    () => series.reclaimedTotal,
   );
   metrics.gauge('nodes', 'Nodes that hold at least one slot now.', () => series.nodes());
   metrics.gauge(

@@ -1,13 +1,12 @@
 /**
- * What may come in. Looks at a decoded batch in a fixed order and gives one verdict; a verdict has
- * no effect on anything that is asked later, but for two: an accepted batch has used its node's
- * rate and its series hold their slots.
+ * Decides about batches. Looks at a decoded batch in a fixed order and gives one verdict; a verdict
+ * has no effect on anything that is asked later, but for two: an accepted batch has used the
+ * budgets of its node, and its series hold their slots.
  *
- *     identity → shape → duplicate → throttle (gate, node's rate) → values → cardinality
+ *     identity → shape → duplicate → gate → values, hours, size → node's budgets → cardinality
  *
- * Duplicates come before the throttle, because their answer costs nothing and ends the resending.
- * The throttle comes before values and cardinality, so that a batch of which nothing is kept takes
- * no slots.
+ * Duplicates come before all that throttles, because their answer costs nothing and ends the
+ * resending. Cardinality comes last, so that a batch of which nothing is kept takes no slots.
  */
 import type { LimitsConfig } from '../../config/schema.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -22,8 +21,10 @@ import {
 } from '../../domain/telemetry.ts';
 import type { BackpressureGate } from './backpressure-gate.ts';
 import { checkIdentity } from './identity-check.ts';
-import { RateLimiter } from './rate-limiter.ts';
-import { filterSeries, filterValues } from './sample-filter.ts';
+import { oldHoursOf } from './hour-budget.ts';
+import { NodeBudgets } from './node-budgets.ts';
+import { type FilterResult, filterHours, filterSeries, filterValues } from './sample-filter.ts';
+import { type SeriesCosts, TableCosts } from './series-costs.ts';
 import type { SeriesLimiter } from './series-limiter.ts';
 
 export type Verdict =
@@ -55,20 +56,18 @@ export interface AdmissionDeps {
   readonly series: SeriesLimiter;
 }
 
-/** What is asked of a sender while the gate is shut for a reason. */
-const RETRY_AFTER_MS: Readonly<Record<ThrottleReason, number>> = {
-  backpressure: 250,
-  node_rate: 250,
-  journal_full: 1000,
-  stopping: 1000,
-};
+/** How long a sender is to wait while too much is under way: the disk is done with it by then. */
+const OVERLOAD_RETRY_AFTER_MS = 250;
+/** And while the gate is held shut for another reason, which lasts longer. */
+const SHUT_RETRY_AFTER_MS = 1000;
 
 export class Admission {
   readonly #clock: Clock;
   readonly #producer: ProducerLookup;
   readonly #gate: BackpressureGate;
   readonly #series: SeriesLimiter;
-  readonly #rates: RateLimiter;
+  readonly #budgets: NodeBudgets;
+  readonly #costs = new TableCosts();
   #limits: LimitsConfig;
   #delegates: ReadonlySet<string>;
 
@@ -77,7 +76,7 @@ export class Admission {
     this.#producer = deps.producer;
     this.#gate = deps.gate;
     this.#series = deps.series;
-    this.#rates = new RateLimiter(deps.clock, deps.limits.node_samples_per_second);
+    this.#budgets = new NodeBudgets(deps.clock, deps.limits);
     this.#limits = deps.limits;
     this.#delegates = new Set(deps.delegates);
   }
@@ -87,9 +86,9 @@ export class Admission {
     return this.#limits;
   }
 
-  /** Nodes whose rate is being held; 0 while there is no limit. */
-  get rateLimitedNodes(): number {
-    return this.#rates.size;
+  /** See `NodeBudgets`. */
+  mostUsedShares(): ReadonlyMap<string, number> {
+    return this.#budgets.mostUsedShares();
   }
 
   /**
@@ -102,7 +101,7 @@ export class Admission {
     return (
       this.#checkShape(batch) ??
       this.#checkDuplicate(nodeId, batch) ??
-      this.#checkThrottle(nodeId, batch.samples.values.length) ??
+      this.#checkGate() ??
       this.#keepGoodSamples(nodeId, batch)
     );
   }
@@ -111,7 +110,7 @@ export class Admission {
   reconfigure(limits: LimitsConfig, delegates: readonly string[]): void {
     this.#limits = limits;
     this.#delegates = new Set(delegates);
-    this.#rates.reconfigure(limits.node_samples_per_second);
+    this.#budgets.reconfigure(limits);
     this.#series.reconfigure(limits);
     this.#gate.reconfigure({
       maxBatches: limits.backpressure_threshold,
@@ -142,31 +141,60 @@ export class Admission {
     return { kind: 'reject', reason: 'out_of_window', message };
   }
 
-  #checkThrottle(nodeId: string, samples: number): Verdict | undefined {
+  #checkGate(): Verdict | undefined {
     const reason = this.#gate.shutReason();
-    if (reason !== undefined) {
-      return { kind: 'throttle', reason, retryAfterMs: RETRY_AFTER_MS[reason] };
-    }
-    const retryAfterMs = this.#rates.take(nodeId, samples);
-    return retryAfterMs === 0 ? undefined : { kind: 'throttle', reason: 'node_rate', retryAfterMs };
+    if (reason === undefined) return undefined;
+    const retryAfterMs = reason === 'backpressure' ? OVERLOAD_RETRY_AFTER_MS : SHUT_RETRY_AFTER_MS;
+    return { kind: 'throttle', reason, retryAfterMs };
   }
 
   #keepGoodSamples(nodeId: string, batch: Batch): Verdict {
     const { table } = batch;
     const nowMs = this.#clock.nowMs();
-    const good = filterValues(table, batch.samples, {
-      oldestMs: nowMs - this.#limits.max_timestamp_age_secs * 1000,
-      newestMs: nowMs + this.#limits.max_timestamp_ahead_secs * 1000,
+    const costs = this.#costs.of(table);
+    const good = this.#filter(batch, costs, nowMs);
+    const { samples } = good;
+    const postponed = this.#budgets.charge(nodeId, {
+      samples: batch.samples.values.length,
+      expandedBytes: expandedBytes(samples, costs),
+      newTableBytes: this.#series.knows(nodeId, table) ? 0 : table.bytes.length,
+      oldHours: oldHoursOf(samples.timestampsMs, nowMs),
     });
-    if (good.samples.values.length === 0) return { kind: 'accept', nodeId, ...good };
-    const { admitted, refusedBy } = this.#series.resolve(nodeId, table);
+    if (postponed !== undefined) return { kind: 'throttle', ...postponed };
+    if (samples.values.length === 0) return { kind: 'accept', nodeId, ...good };
+    const { admitted, refusedBy } = this.#series.resolve(nodeId, table, costs.textBytes);
     if (refusedBy === undefined) return { kind: 'accept', nodeId, ...good };
-    const kept = filterSeries(table, good.samples, admitted, refusedBy);
-    return {
-      kind: 'accept',
-      nodeId,
-      samples: kept.samples,
-      rejections: [...good.rejections, ...kept.rejections],
-    };
+    const kept = filterSeries(table, samples, admitted, refusedBy);
+    return { kind: 'accept', nodeId, ...joined(good, kept) };
   }
+
+  /** What needs no state to be judged: values, times, the hours of a batch, the size of a line. */
+  #filter({ table, samples }: Batch, costs: SeriesCosts, nowMs: number): FilterResult {
+    const limits = this.#limits;
+    const good = filterValues(table, samples, {
+      oldestMs: nowMs - limits.max_timestamp_age_secs * 1000,
+      newestMs: nowMs + limits.max_timestamp_ahead_secs * 1000,
+    });
+    const timely = joined(good, filterHours(table, good.samples, limits.max_hours_per_batch));
+    if (costs.largestLineBytes <= limits.max_expanded_bytes) return timely;
+    const fits = Uint8Array.from(costs.lineBytes, (bytes) =>
+      bytes <= limits.max_expanded_bytes ? 1 : 0,
+    );
+    return joined(timely, filterSeries(table, timely.samples, fits, 'expanded_bytes'));
+  }
+}
+
+/** What is left after a second filter, and what both refused. */
+function joined(first: FilterResult, second: FilterResult): FilterResult {
+  if (second.rejections.length === 0) return first;
+  return {
+    samples: second.samples,
+    rejections: [...first.rejections, ...second.rejections],
+  };
+}
+
+function expandedBytes({ series }: SampleColumns, { lineBytes }: SeriesCosts): number {
+  let bytes = 0;
+  for (let index = 0; index < series.length; index += 1) bytes += lineBytes[series[index]!]!;
+  return bytes;
 }

@@ -20,6 +20,7 @@ export function cardinalityReport(series: SeriesLimiter) {
     limits: {
       max_cardinality: series.limits.max_cardinality,
       max_cardinality_per_node: series.limits.max_cardinality_per_node,
+      max_series_text_per_node: series.limits.max_series_text_per_node,
       series_ttl_secs: series.limits.series_ttl_secs,
     },
     refusedNow: series.refusedNow,

@@ -1,16 +1,16 @@
 /**
- * A token bucket of samples for each node. A full bucket holds ten seconds' worth, so that an agent
- * may send what it spooled in one go and still keeps to its rate on average.
+ * A token bucket for each node, for samples, or bytes of some kind. A full bucket holds the worth
+ * of some seconds, so that an agent may send what it spooled in one go and still keeps to its rate
+ * on average.
  *
  * A bucket may go into debt: a batch larger than a whole bucket passes when the bucket is full, and
  * the node then waits until the debt is paid. Otherwise such a batch could never pass.
  *
- * Full buckets say nothing and are forgotten; a node's bucket therefore lives for ten seconds after
- * its last batch, plus its debt.
+ * Full buckets say nothing and are forgotten; a node's bucket therefore lives for as long after its
+ * last batch as it takes to fill.
  */
 import type { Clock } from '../../lib/clock.ts';
 
-const BURST_SECONDS = 10;
 /** An agent asks again after this at the latest, in case the rate was raised meanwhile. */
 const MAX_RETRY_AFTER_MS = 60_000;
 /** Past this the bucket that was longest unused is forgotten, full or not. */
@@ -22,20 +22,22 @@ const FORGOTTEN_PER_CALL = 2;
 const TOLERANCE = 1e-6;
 
 interface Bucket {
-  tokens: number;
-  updatedMs: number;
+  readonly tokens: number;
+  readonly updatedMs: number;
 }
 
 export class RateLimiter {
   readonly #clock: Clock;
-  #samplesPerSecond: number;
+  readonly #burstSeconds: number;
+  #perSecond: number;
   /** Least recently used first. */
   readonly #buckets = new Map<string, Bucket>();
 
-  /** `samplesPerSecond` 0 = no limit. */
-  constructor(clock: Clock, samplesPerSecond: number) {
+  /** `perSecond` 0 = no limit; a full bucket holds `burstSeconds` of it. */
+  constructor(clock: Clock, perSecond: number, burstSeconds: number) {
     this.#clock = clock;
-    this.#samplesPerSecond = samplesPerSecond;
+    this.#perSecond = perSecond;
+    this.#burstSeconds = burstSeconds;
   }
 
   /** Buckets in memory. */
@@ -43,50 +45,58 @@ export class RateLimiter {
     return this.#buckets.size;
   }
 
+  /** How empty the emptiest bucket is: 0 is full, 1 is empty, more is in debt. */
+  mostUsedShare(): number {
+    const nowMs = this.#clock.monotonicMs();
+    let most = 0;
+    for (const bucket of this.#buckets.values()) {
+      most = Math.max(most, 1 - this.#tokensAt(bucket, nowMs) / this.#capacity);
+    }
+    return most;
+  }
+
   /** Takes effect at once; buckets start anew. */
-  reconfigure(samplesPerSecond: number): void {
-    if (samplesPerSecond === this.#samplesPerSecond) return;
-    this.#samplesPerSecond = samplesPerSecond;
+  reconfigure(perSecond: number): void {
+    if (perSecond === this.#perSecond) return;
+    this.#perSecond = perSecond;
     this.#buckets.clear();
   }
 
   /**
-   * Takes `samples` tokens of a node and returns 0, or takes nothing and returns in how many ms (at
-   * least 1) it is worth asking again.
+   * 0 where the node may take `amount` now; otherwise in how many ms (at least 1) it is worth
+   * asking again. Takes nothing.
    */
-  take(nodeId: string, samples: number): number {
-    const rate = this.#samplesPerSecond;
-    if (rate === 0) return 0;
-    const nowMs = this.#clock.monotonicMs();
-    this.#forgetFullBuckets(nowMs);
-    const capacity = rate * BURST_SECONDS;
-    const bucket = this.#bucket(nodeId, nowMs, capacity);
-    const needed = Math.min(samples, capacity) - TOLERANCE;
-    if (bucket.tokens >= needed) {
-      bucket.tokens -= samples;
-      return 0;
-    }
-    const waitMs = Math.ceil(((needed - bucket.tokens) / rate) * 1000);
+  waitMs(nodeId: string, amount: number): number {
+    const bucket = this.#buckets.get(nodeId);
+    if (this.#perSecond === 0 || bucket === undefined) return 0;
+    const needed = Math.min(amount, this.#capacity) - TOLERANCE;
+    const tokens = this.#tokensAt(bucket, this.#clock.monotonicMs());
+    if (tokens >= needed) return 0;
+    const waitMs = Math.ceil(((needed - tokens) / this.#perSecond) * 1000);
     return Math.min(Math.max(waitMs, 1), MAX_RETRY_AFTER_MS);
   }
 
-  /** The node's bucket as of now, moved to the end of the line. */
-  #bucket(nodeId: string, nowMs: number, capacity: number): Bucket {
-    const bucket = this.#buckets.get(nodeId) ?? { tokens: capacity, updatedMs: nowMs };
+  /** Takes `amount`, into debt if need be: `waitMs` was asked before. */
+  take(nodeId: string, amount: number): void {
+    if (this.#perSecond === 0 || amount === 0) return;
+    const nowMs = this.#clock.monotonicMs();
+    this.#forgetFullBuckets(nowMs);
+    const known = this.#buckets.get(nodeId);
+    const tokens = known === undefined ? this.#capacity : this.#tokensAt(known, nowMs);
     this.#buckets.delete(nodeId);
-    this.#buckets.set(nodeId, bucket);
-    bucket.tokens = this.#tokensAt(bucket, nowMs, capacity);
-    bucket.updatedMs = nowMs;
+    this.#buckets.set(nodeId, { tokens: tokens - amount, updatedMs: nowMs });
     if (this.#buckets.size > MAX_BUCKETS) this.#forgetFirst();
-    return bucket;
+  }
+
+  get #capacity(): number {
+    return this.#perSecond * this.#burstSeconds;
   }
 
   /** A little at every call, so that no call does much. */
   #forgetFullBuckets(nowMs: number): void {
-    const capacity = this.#samplesPerSecond * BURST_SECONDS;
     for (let count = 0; count < FORGOTTEN_PER_CALL; count += 1) {
       const [first] = this.#buckets.values();
-      if (first === undefined || this.#tokensAt(first, nowMs, capacity) < capacity) return;
+      if (first === undefined || this.#tokensAt(first, nowMs) < this.#capacity) return;
       this.#forgetFirst();
     }
   }
@@ -96,8 +106,8 @@ export class RateLimiter {
     if (first !== undefined) this.#buckets.delete(first);
   }
 
-  #tokensAt(bucket: Bucket, nowMs: number, capacity: number): number {
-    const earned = ((nowMs - bucket.updatedMs) / 1000) * this.#samplesPerSecond;
-    return Math.min(capacity, bucket.tokens + earned);
+  #tokensAt(bucket: Bucket, nowMs: number): number {
+    const earned = ((nowMs - bucket.updatedMs) / 1000) * this.#perSecond;
+    return Math.min(this.#capacity, bucket.tokens + earned);
   }
 }

@@ -31,6 +31,7 @@ const REASONS: readonly SampleRejectReason[] = [
   'too_far_ahead',
   'sentinel',
 ];
+const HOUR_MS = 3_600_000;
 const KEPT = 0;
 const NOT_A_NUMBER = 1;
 const INFINITE = 2;
@@ -69,7 +70,7 @@ export function filterValues(
   };
 }
 
-/** Refuses samples of series that hold no slot: `admitted` has a 1 for each series that does. */
+/** Refuses samples of some series: `admitted` has a 1 for each series whose samples stay. */
 export function filterSeries(
   table: SeriesTable,
   samples: SampleColumns,
@@ -88,6 +89,44 @@ export function filterSeries(
     samples: keepUnmarked(samples, marks),
     rejections: countMarks(table, samples, marks, [reason]),
   };
+}
+
+/** Keeps the samples of the first `maxHours` hours that occur, and refuses those of others. */
+export function filterHours(
+  table: SeriesTable,
+  samples: SampleColumns,
+  maxHours: number,
+): FilterResult {
+  const { timestampsMs } = samples;
+  if (spreadMs(timestampsMs) < (maxHours - 1) * HOUR_MS) return { samples, rejections: [] };
+  const hours = new Set<number>();
+  let marks: Uint8Array | undefined;
+  for (let index = 0; index < timestampsMs.length; index += 1) {
+    const hour = Math.floor(timestampsMs[index]! / HOUR_MS);
+    if (hours.has(hour)) continue;
+    if (hours.size < maxHours) {
+      hours.add(hour);
+      continue;
+    }
+    marks ??= new Uint8Array(timestampsMs.length);
+    marks[index] = 1;
+  }
+  if (marks === undefined) return { samples, rejections: [] };
+  return {
+    samples: keepUnmarked(samples, marks),
+    rejections: countMarks(table, samples, marks, ['too_many_hours']),
+  };
+}
+
+function spreadMs(timestampsMs: Float64Array): number {
+  let first = Number.POSITIVE_INFINITY;
+  let last = Number.NEGATIVE_INFINITY;
+  for (let index = 0; index < timestampsMs.length; index += 1) {
+    const time = timestampsMs[index]!;
+    if (time < first) first = time;
+    if (time > last) last = time;
+  }
+  return last - first;
 }
 
 function markOf(value: number, time: number, window: TimeWindow): number {

@@ -1,6 +1,7 @@
 /**
- * What makes a series the same series: its node, its metric name, its labels. Kind and unit
- * describe it and may be corrected without making it another.
+ * What makes a series the same series: its node, its metric name, its labels, its unit. The unit is
+ * part of it because it is text that is stored: a node could otherwise fill the warehouse and every
+ * cache with units, all in one slot. The kind has three values; it may change.
  */
 import { hash } from 'node:crypto';
 import type { Labels, Series } from '../../domain/telemetry.ts';
@@ -16,13 +17,15 @@ import type { Labels, Series } from '../../domain/telemetry.ts';
 export function seriesHashes(nodeId: string, series: readonly Series[]): Float64Array {
   const digests = new Map<Labels, string>();
   const node = measured(nodeId);
-  return Float64Array.from(series, ({ name, labels }) => {
+  return Float64Array.from(series, ({ name, labels, unit }) => {
     let digest = digests.get(labels);
     if (digest === undefined) {
       digest = hash('sha256', labels.map((label) => label.map(measured).join('')).join(''), 'hex');
       digests.set(labels, digest);
     }
-    const bytes = hash('sha256', node + measured(name) + digest, 'buffer');
+    // The digest is of one length, so what follows needs no mark of its own.
+    const described = unit === '' ? digest : digest + measured(unit);
+    const bytes = hash('sha256', node + measured(name) + described, 'buffer');
     // Never 0, which means "none" where hashes are kept.
     return bytes.readUIntBE(0, 6) * 32 + (bytes[6]! >>> 3) || 1;
   });

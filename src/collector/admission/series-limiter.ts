@@ -1,8 +1,13 @@
 /**
  * The cardinality limiter: which series hold one of the limited slots. A known series always
- * passes; a new one takes a slot of its node and of the whole; a series not seen for the time to
- * live frees them. Membership is told to `persist`, and comes back with `restore`, so that a
- * restart does not deal the slots anew.
+ * passes; a new one takes a slot of its node and of the whole, and its text counts against its
+ * node; a series not seen for the time to live frees them. Membership is told to `persist`, and
+ * comes back with `restore`, so that a restart does not deal the slots anew.
+ *
+ * When all slots are taken, a node that holds less than its equal share (`max_cardinality` over the
+ * number of nodes) takes the slots it lacks from the node that holds most. Some node then holds
+ * more than its share, so there always is one to take from, and no node is pushed below its own
+ * share. Whoever holds many certificates can fill the table, but not keep others out.
  *
  * The work is done per table, not per sample: `resolve` looks all series of a (node, table) up once
  * and keeps the outcome as a bitmap. It looks again
@@ -12,12 +17,12 @@
  * "Last seen" is thus up to a minute behind, and a series may lose its slot that much early; it
  * then takes a new one with its next sample, if there is one.
  *
- * Memory: 27 to 53 bytes a series (series-slots.ts), 9 bytes a series of each table in use, and
+ * Memory: 32 to 64 bytes a series (series-slots.ts), 9 bytes a series of each table in use, and
  * some 900 bytes for the table itself, which therefore counts as a hundred series more.
  */
 import type { Clock } from '../../lib/clock.ts';
 import type { Series, SeriesChange, SeriesTable } from '../../domain/telemetry.ts';
-import { NodeCounts } from './node-counts.ts';
+import { type NodeCount, NodeCounts } from './node-counts.ts';
 import { seriesHashes } from './series-identity.ts';
 import { SeriesSlots } from './series-slots.ts';
 import { type Offender, TopOffenders } from './top-offenders.ts';
@@ -26,11 +31,12 @@ import { type Offender, TopOffenders } from './top-offenders.ts';
 export interface SeriesLimits {
   readonly max_cardinality: number;
   readonly max_cardinality_per_node: number;
+  readonly max_series_text_per_node: number;
   readonly series_ttl_secs: number;
 }
 
-export type SeriesRefusal = 'cardinality_node' | 'cardinality_global';
-export const SERIES_REFUSALS: readonly SeriesRefusal[] = ['cardinality_node', 'cardinality_global'];
+export const SERIES_REFUSALS = ['cardinality_node', 'cardinality_global', 'text_node'] as const;
+export type SeriesRefusal = (typeof SERIES_REFUSALS)[number];
 
 /** A (node, table) as it was last resolved. Valid until the next `resolve`. */
 export interface ResolvedTable {
@@ -62,6 +68,11 @@ const ENTRIES_PER_SWEEP = 100_000;
 const REMOVALS_PER_SWEEP = 10_000;
 /** A newer "last seen" is persisted once it moved by this share of the time to live. */
 const PERSISTED_SHARE_OF_TTL = 0.1;
+/**
+ * Entries looked at for slots to take from another node, in one look at a table: a few ms. What did
+ * not get a slot then is looked at again after five seconds.
+ */
+const RECLAIM_ENTRIES_PER_LOOK = 1_000_000;
 
 export class SeriesLimiter {
   readonly #clock: Clock;
@@ -73,7 +84,9 @@ export class SeriesLimiter {
   readonly #tables = new Map<string, CachedTable>();
   #cachedSeries = 0;
   #refusedNow = 0;
-  readonly #refusedTotals = { cardinality_node: 0, cardinality_global: 0 };
+  readonly #refusedTotals = { cardinality_node: 0, cardinality_global: 0, text_node: 0 };
+  #reclaimedTotal = 0;
+  #reclaimFrom = 0;
   readonly #offenders = new TopOffenders();
   #sweepFrom = 0;
 
@@ -86,6 +99,16 @@ export class SeriesLimiter {
     this.#clock = clock;
     this.#limits = limits;
     this.#persist = persist;
+  }
+
+  /** The most text that one node's series come to, in bytes. */
+  mostNodeText(): number {
+    return this.#nodes.mostTextBytes();
+  }
+
+  /** Slots that a node took from another because it held less than its share. */
+  get reclaimedTotal(): number {
+    return this.#reclaimedTotal;
   }
 
   /** Series that hold a slot. */
@@ -136,7 +159,8 @@ export class SeriesLimiter {
         if (change.kind === 'remove') {
           if (entry >= 0) this.#free(entry);
         } else if (entry < 0) {
-          this.#slots.add(hash, this.#nodes.add(change.nodeId), change.seenSecs);
+          // How much text it is shows when it is seen again.
+          this.#slots.add(hash, this.#nodes.add(change.nodeId, 0), change.seenSecs, 0);
         } else {
           this.#slots.setSeen(entry, change.seenSecs);
           this.#slots.setPersisted(entry, change.seenSecs);
@@ -151,19 +175,27 @@ export class SeriesLimiter {
     return entry >= 0 && this.#slots.persistedSecsAt(entry) === seenSecs;
   }
 
-  /** Which series of a node's table hold a slot. New ones take theirs now, in table order. */
-  resolve(nodeId: string, table: SeriesTable): ResolvedTable {
-    const key = `${table.id}${nodeId}`;
+  /** Whether the outcome of this table is kept, so that it costs nothing new. */
+  knows(nodeId: string, table: SeriesTable): boolean {
+    return this.#tables.has(keyOf(nodeId, table));
+  }
+
+  /**
+   * Which series of a node's table hold a slot. New ones take theirs now, in table order;
+   * `textBytes` says how much text each of them is.
+   */
+  resolve(nodeId: string, table: SeriesTable, textBytes: Uint32Array): ResolvedTable {
+    const key = keyOf(nodeId, table);
     const nowMs = this.#clock.monotonicMs();
     let cached = this.#tables.get(key);
     if (cached === undefined) {
       cached = createCachedTable(nodeId, table);
       this.#cachedSeries += SERIES_PER_TABLE + table.series.length;
-      this.#lookUp(cached, table.series, nowMs);
+      this.#lookUp(cached, table.series, textBytes, nowMs);
     } else {
       this.#tables.delete(key);
       if (nowMs - cached.lookedUpMs >= this.#lookAgainAfterMs(cached)) {
-        this.#lookUp(cached, table.series, nowMs);
+        this.#lookUp(cached, table.series, textBytes, nowMs);
       }
     }
     this.#tables.set(key, cached);
@@ -226,7 +258,7 @@ export class SeriesLimiter {
   }
 
   #free(entry: number): void {
-    this.#nodes.remove(this.#slots.nodeAt(entry));
+    this.#nodes.remove(this.#slots.nodeAt(entry), this.#slots.textBytesAt(entry));
     this.#slots.remove(entry);
   }
 
@@ -239,16 +271,28 @@ export class SeriesLimiter {
     return table.refused > 0 ? Math.min(RETRY_REFUSED_MS, touchAfterMs) : touchAfterMs;
   }
 
-  #lookUp(table: CachedTable, series: readonly Series[], nowMs: number): void {
+  #lookUp(
+    table: CachedTable,
+    series: readonly Series[],
+    textBytes: Uint32Array,
+    nowMs: number,
+  ): void {
     const nowSecs = Math.ceil(this.#clock.nowMs() / 1000);
-    const changed: number[] = [];
+    const look: Look = {
+      nodeId: table.nodeId,
+      nowSecs,
+      changed: [],
+      reclaimed: [],
+      entriesLeft: RECLAIM_ENTRIES_PER_LOOK,
+      from: undefined,
+    };
     const isFirst = table.lookedUpMs === Number.NEGATIVE_INFINITY;
     this.#refusedNow -= table.refused;
     table.refused = 0;
     table.refusedBy = undefined;
     table.lookedUpMs = nowMs;
     for (let index = 0; index < series.length; index += 1) {
-      const refusedBy = this.#admit(table.nodeId, table.hashes[index]!, nowSecs, changed);
+      const refusedBy = this.#admit(look, table.hashes[index]!, textBytes[index]!);
       const wasAdmitted = isFirst || table.admitted[index] === 1;
       table.admitted[index] = refusedBy === undefined ? 1 : 0;
       if (refusedBy === undefined) continue;
@@ -257,39 +301,74 @@ export class SeriesLimiter {
       if (wasAdmitted) this.#countRefused(refusedBy, table.nodeId, series[index]!);
     }
     this.#refusedNow += table.refused;
-    if (changed.length === 0) return;
-    const hashes = Float64Array.from(changed);
-    this.#persist([{ kind: 'put', nodeId: table.nodeId, seenSecs: nowSecs, hashes }]);
+    this.#persistLook(look);
+  }
+
+  #persistLook({ nodeId, nowSecs: seenSecs, changed, reclaimed }: Look): void {
+    const changes: SeriesChange[] = [];
+    if (reclaimed.length > 0) {
+      changes.push({ kind: 'remove', hashes: Float64Array.from(reclaimed) });
+    }
+    if (changed.length > 0) {
+      changes.push({ kind: 'put', nodeId, seenSecs, hashes: Float64Array.from(changed) });
+    }
+    if (changes.length > 0) this.#persist(changes);
   }
 
   /**
    * Notes a series as seen, giving it a slot if it has none; returns why it gets none. Adds to
-   * `changed` what is to be persisted.
+   * `look` what is to be persisted.
    */
-  #admit(
-    nodeId: string,
-    hash: number,
-    nowSecs: number,
-    changed: number[],
-  ): SeriesRefusal | undefined {
+  #admit(look: Look, hash: number, textBytes: number): SeriesRefusal | undefined {
+    const { nodeId, nowSecs } = look;
     const slots = this.#slots;
     const entry = slots.find(hash);
     if (entry >= 0) {
       slots.setSeen(entry, nowSecs);
+      if (slots.textBytesAt(entry) === 0) {
+        slots.setTextBytes(entry, textBytes);
+        this.#nodes.addText(slots.nodeAt(entry), textBytes);
+      }
       const movedSecs = nowSecs - slots.persistedSecsAt(entry);
       if (movedSecs > this.#limits.series_ttl_secs * PERSISTED_SHARE_OF_TTL) {
         slots.setPersisted(entry, nowSecs);
-        changed.push(hash);
+        look.changed.push(hash);
       }
       return undefined;
     }
-    if (this.#nodes.seriesOf(nodeId) >= this.#limits.max_cardinality_per_node) {
-      return 'cardinality_node';
+    const limits = this.#limits;
+    if (this.#nodes.seriesOf(nodeId) >= limits.max_cardinality_per_node) return 'cardinality_node';
+    if (this.#nodes.textBytesOf(nodeId) + textBytes > limits.max_series_text_per_node) {
+      return 'text_node';
     }
-    if (slots.size >= this.#limits.max_cardinality) return 'cardinality_global';
-    slots.add(hash, this.#nodes.add(nodeId), nowSecs);
-    changed.push(hash);
+    if (slots.size >= limits.max_cardinality && !this.#reclaimSlot(look)) {
+      return 'cardinality_global';
+    }
+    slots.add(hash, this.#nodes.add(nodeId, textBytes), nowSecs, textBytes);
+    look.changed.push(hash);
     return undefined;
+  }
+
+  /** Takes a slot from the node with the most, for one with less than its share. */
+  #reclaimSlot(look: Look): boolean {
+    const held = this.#nodes.seriesOf(look.nodeId);
+    const nodes = this.#nodes.size + (held === 0 ? 1 : 0);
+    const share = Math.floor(this.#limits.max_cardinality / nodes);
+    if (held >= share) return false;
+    if (look.from === undefined || look.from.series <= share) look.from = this.#nodes.largest();
+    if (look.from === undefined) return false;
+    for (; look.entriesLeft > 0; look.entriesLeft -= 1) {
+      if (this.#reclaimFrom >= this.#slots.capacity) this.#reclaimFrom = 0;
+      const entry = this.#reclaimFrom;
+      if (this.#slots.isTaken(entry) && this.#slots.nodeAt(entry) === look.from.number) {
+        look.reclaimed.push(this.#slots.hashAt(entry));
+        this.#free(entry);
+        this.#reclaimedTotal += 1;
+        return true;
+      }
+      this.#reclaimFrom += 1;
+    }
+    return false;
   }
 
   #countRefused(reason: SeriesRefusal, nodeId: string, series: Series): void {
@@ -309,6 +388,23 @@ export class SeriesLimiter {
       this.#refusedNow -= table.refused;
     }
   }
+}
+
+/** One look at a table: what it changed, and what it may still do. */
+interface Look {
+  readonly nodeId: string;
+  readonly nowSecs: number;
+  /** Hashes of series that are to be persisted as seen. */
+  readonly changed: number[];
+  /** Hashes of series whose slots were taken from other nodes. */
+  readonly reclaimed: number[];
+  entriesLeft: number;
+  /** The node that slots are taken from until it is down to its share. */
+  from: NodeCount | undefined;
+}
+
+function keyOf(nodeId: string, table: SeriesTable): string {
+  return `${table.id}${nodeId}`;
 }
 
 function createCachedTable(nodeId: string, table: SeriesTable): CachedTable {

@@ -1,7 +1,8 @@
 /**
- * The set of series that hold a slot: hash → node, last seen, last seen as persisted. An open hash
- * table in typed arrays, because there may be tens of millions: 20 bytes an entry, between 27 and
- * 53 bytes a series as it fills and doubles, where a Map costs several times that and ends at 2^24.
+ * The set of series that hold a slot: hash → node, last seen, last seen as persisted, bytes of its
+ * text. An open hash table in typed arrays, because there may be tens of millions: 24 bytes an
+ * entry, between 32 and 64 bytes a series as it fills and doubles, where a Map costs several times
+ * that and ends at 2^24.
  *
  * Collisions probe the next entry; removal moves later entries of the same run back, so that there
  * are no tombstones. Entry numbers are valid until the next `add` or `remove`.
@@ -18,6 +19,7 @@ interface Arrays {
   readonly nodes: Uint32Array;
   readonly seenSecs: Uint32Array;
   readonly persistedSecs: Uint32Array;
+  readonly textBytes: Uint32Array;
 }
 
 export class SeriesSlots {
@@ -47,9 +49,9 @@ export class SeriesSlots {
   }
 
   /** Adds a series that is not there yet. Times in Unix seconds. */
-  add(hash: number, node: number, seenSecs: number): void {
+  add(hash: number, node: number, seenSecs: number, textBytes: number): void {
     if (this.#size + 1 > MAX_LOAD * this.capacity) this.#grow();
-    const { hashes, nodes, seenSecs: seen, persistedSecs } = this.#arrays;
+    const { hashes, nodes, seenSecs: seen, persistedSecs, textBytes: texts } = this.#arrays;
     assert(hash !== FREE, 'no series has the hash of a free entry');
     let entry = this.#home(hash);
     while (hashes[entry] !== FREE) {
@@ -60,6 +62,7 @@ export class SeriesSlots {
     nodes[entry] = node;
     seen[entry] = seenSecs;
     persistedSecs[entry] = seenSecs;
+    texts[entry] = textBytes;
     this.#size += 1;
   }
 
@@ -82,6 +85,15 @@ export class SeriesSlots {
   /** Last seen as it was last persisted. */
   persistedSecsAt(entry: number): number {
     return this.#arrays.persistedSecs[entry]!;
+  }
+
+  /** Bytes of the texts of the series; 0 where they are not known. */
+  textBytesAt(entry: number): number {
+    return this.#arrays.textBytes[entry]!;
+  }
+
+  setTextBytes(entry: number, bytes: number): void {
+    this.#arrays.textBytes[entry] = bytes;
   }
 
   setSeen(entry: number, seenSecs: number): void {
@@ -138,6 +150,7 @@ function allocate(capacity: number): Arrays {
     nodes: new Uint32Array(capacity),
     seenSecs: new Uint32Array(capacity),
     persistedSecs: new Uint32Array(capacity),
+    textBytes: new Uint32Array(capacity),
   };
 }
 
@@ -146,4 +159,5 @@ function copyEntry(from: Arrays, source: number, to: Arrays, target: number): vo
   to.nodes[target] = from.nodes[source]!;
   to.seenSecs[target] = from.seenSecs[source]!;
   to.persistedSecs[target] = from.persistedSecs[source]!;
+  to.textBytes[target] = from.textBytes[source]!;
 }

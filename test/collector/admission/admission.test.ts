@@ -247,7 +247,7 @@ describe('reconfigure', () => {
 describe('admission metrics', () => {
   it('show what the parts hold when they are asked', async () => {
     const { admission, gate, series } = worldWith({
-      limits: { max_cardinality: 2, node_samples_per_second: 100 },
+      limits: { max_cardinality: 2, node_samples_per_second: 0.6 },
     });
     const registry = new Registry();
     createAdmissionMetrics(registry, { gate, series, admission });
@@ -267,7 +267,7 @@ describe('admission metrics', () => {
       'telemetry_collector_admission_in_flight_batches 1',
       'telemetry_collector_admission_in_flight_bytes 500',
       'telemetry_collector_admission_gate_open 0',
-      'telemetry_collector_admission_rate_limited_nodes 1',
+      'telemetry_collector_admission_node_budget_used_ratio{budget="samples"} 0.5',
     ]) {
       expect(page).toContain(`${line}\n`);
     }

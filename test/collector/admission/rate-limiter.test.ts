@@ -2,50 +2,57 @@ import { describe, expect, it } from 'vitest';
 import { RateLimiter } from '../../../src/collector/admission/rate-limiter.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 
+/** As admission does it: asks, and takes where nothing speaks against it. */
+function charge(rates: RateLimiter, nodeId: string, amount: number): number {
+  const waitMs = rates.waitMs(nodeId, amount);
+  if (waitMs === 0) rates.take(nodeId, amount);
+  return waitMs;
+}
+
 describe('RateLimiter', () => {
   it('lets ten seconds of samples through at once, then asks for a wait as long as the deficit', () => {
     const clock = new FakeClock(0);
-    const rates = new RateLimiter(clock, 100);
-    expect(rates.take('a', 600)).toBe(0);
-    expect(rates.take('a', 400)).toBe(0);
-    expect(rates.take('a', 50)).toBe(500);
+    const rates = new RateLimiter(clock, 100, 10);
+    expect(charge(rates, 'a', 600)).toBe(0);
+    expect(charge(rates, 'a', 400)).toBe(0);
+    expect(charge(rates, 'a', 50)).toBe(500);
     clock.advance(499);
-    expect(rates.take('a', 50)).toBe(1);
+    expect(charge(rates, 'a', 50)).toBe(1);
     clock.advance(1);
-    expect(rates.take('a', 50)).toBe(0);
+    expect(charge(rates, 'a', 50)).toBe(0);
   });
 
   it('holds each node to its own rate', () => {
-    const rates = new RateLimiter(new FakeClock(0), 1);
-    expect(rates.take('a', 10)).toBe(0);
-    expect(rates.take('a', 1)).toBe(1000);
-    expect(rates.take('b', 10)).toBe(0);
+    const rates = new RateLimiter(new FakeClock(0), 1, 10);
+    expect(charge(rates, 'a', 10)).toBe(0);
+    expect(charge(rates, 'a', 1)).toBe(1000);
+    expect(charge(rates, 'b', 10)).toBe(0);
   });
 
   it('lets a batch larger than a whole bucket through, and has the node pay for it after', () => {
     const clock = new FakeClock(0);
-    const rates = new RateLimiter(clock, 1);
-    expect(rates.take('a', 30)).toBe(0);
-    expect(rates.take('a', 30)).toBe(30_000);
+    const rates = new RateLimiter(clock, 1, 10);
+    expect(charge(rates, 'a', 30)).toBe(0);
+    expect(charge(rates, 'a', 30)).toBe(30_000);
     clock.advance(30_000);
-    expect(rates.take('a', 30)).toBe(0);
+    expect(charge(rates, 'a', 30)).toBe(0);
   });
 
   it('never asks for more than a minute, since the rate may be raised', () => {
-    const rates = new RateLimiter(new FakeClock(0), 1);
+    const rates = new RateLimiter(new FakeClock(0), 1, 10);
     rates.take('a', 1000);
-    expect(rates.take('a', 1)).toBe(60_000);
+    expect(charge(rates, 'a', 1)).toBe(60_000);
   });
 
   it('is off at 0 and remembers nobody then', () => {
-    const rates = new RateLimiter(new FakeClock(0), 0);
-    expect(rates.take('a', 1e9)).toBe(0);
+    const rates = new RateLimiter(new FakeClock(0), 0, 10);
+    expect(charge(rates, 'a', 1e9)).toBe(0);
     expect(rates.size).toBe(0);
   });
 
   it('forgets nodes whose buckets are full again', () => {
     const clock = new FakeClock(0);
-    const rates = new RateLimiter(clock, 10);
+    const rates = new RateLimiter(clock, 10, 10);
     for (let node = 0; node < 50; node += 1) rates.take(`node-${node}`, 10);
     expect(rates.size).toBe(50);
     clock.advance(1000);
@@ -54,9 +61,20 @@ describe('RateLimiter', () => {
   });
 
   it('takes a new rate at once', () => {
-    const rates = new RateLimiter(new FakeClock(0), 1);
+    const rates = new RateLimiter(new FakeClock(0), 1, 10);
     rates.take('a', 10);
     rates.reconfigure(0);
-    expect(rates.take('a', 1000)).toBe(0);
+    expect(charge(rates, 'a', 1000)).toBe(0);
+  });
+
+  it('says how much of its bucket the node has used that has used most', () => {
+    const clock = new FakeClock(0);
+    const rates = new RateLimiter(clock, 10, 10);
+    expect(rates.mostUsedShare()).toBe(0);
+    rates.take('a', 30);
+    rates.take('b', 75);
+    expect(rates.mostUsedShare()).toBe(0.75);
+    clock.advance(2500);
+    expect(rates.mostUsedShare()).toBe(0.5);
   });
 });

@@ -49,8 +49,10 @@ describe('seriesHashes', () => {
     expect(seriesHash('a', series('up'))).not.toBe(seriesHash('b', series('up')));
   });
 
-  it('does not depend on what only describes the series', () => {
-    const described: Series = { ...series('up'), kind: 'counter', unit: 'W' };
-    expect(seriesHash('n', described)).toBe(seriesHash('n', series('up')));
+  it('depends on the unit, which is text that is stored, and not on the kind', () => {
+    const watts: Series = { ...series('up'), unit: 'W' };
+    const units = ['', 'W', 'mW'].map((unit) => seriesHash('n', { ...watts, unit }));
+    expect(new Set(units).size).toBe(3);
+    expect(seriesHash('n', { ...watts, kind: 'counter' })).toBe(seriesHash('n', watts));
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { costsOf } from '../../../src/collector/admission/series-costs.ts';
 import { seriesHashes } from '../../../src/collector/admission/series-identity.ts';
 import {
   SeriesLimiter,
@@ -26,6 +27,7 @@ function limiterWith(overrides: Partial<SeriesLimits> = {}, clock = new FakeCloc
   const limits = {
     max_cardinality: 100,
     max_cardinality_per_node: 10,
+    max_series_text_per_node: 1_000_000,
     series_ttl_secs: 3600,
     ...overrides,
   };
@@ -40,18 +42,18 @@ function limiterWith(overrides: Partial<SeriesLimits> = {}, clock = new FakeCloc
       }
     }
   });
-  const admitted = (nodeId: string, table: SeriesTable) => [
-    ...limiter.resolve(nodeId, table).admitted,
-  ];
-  return { limiter, clock, limits, stored, changes, admitted };
+  const resolve = (nodeId: string, table: SeriesTable) =>
+    limiter.resolve(nodeId, table, costsOf(table.series).textBytes);
+  const admitted = (nodeId: string, table: SeriesTable) => [...resolve(nodeId, table).admitted];
+  return { limiter, clock, limits, stored, changes, resolve, admitted };
 }
 
 describe('SeriesLimiter', () => {
   it('gives slots in table order until the node has no more', () => {
-    const { limiter, admitted } = limiterWith({ max_cardinality_per_node: 2 });
+    const { limiter, admitted, resolve } = limiterWith({ max_cardinality_per_node: 2 });
     const table = tableOf('a', 'b', 'c', 'd');
     expect(admitted('n', table)).toEqual([1, 1, 0, 0]);
-    expect(limiter.resolve('n', table)).toMatchObject({
+    expect(resolve('n', table)).toMatchObject({
       refused: 2,
       refusedBy: 'cardinality_node',
     });
@@ -60,10 +62,10 @@ describe('SeriesLimiter', () => {
   });
 
   it('gives slots until there are no more over all nodes', () => {
-    const { limiter, admitted } = limiterWith({ max_cardinality: 3 });
+    const { limiter, admitted, resolve } = limiterWith({ max_cardinality: 3 });
     expect(admitted('n1', tableOf('a', 'b'))).toEqual([1, 1]);
     expect(admitted('n2', tableOf('a', 'b'))).toEqual([1, 0]);
-    expect(limiter.resolve('n2', tableOf('a', 'b')).refusedBy).toBe('cardinality_global');
+    expect(resolve('n2', tableOf('a', 'b')).refusedBy).toBe('cardinality_global');
     expect(limiter.refusedTotal('cardinality_global')).toBe(1);
   });
 
@@ -300,5 +302,97 @@ describe('SeriesLimiter', () => {
       }
       throw new Error('persisted a series that is not a member');
     }
+  });
+});
+
+describe('SeriesLimiter, with all slots taken', () => {
+  const names = (count: number) => Array.from({ length: count }, (_, index) => `s${index}`);
+  const heldBy = (bed: ReturnType<typeof limiterWith>, nodeId: string) =>
+    bed.limiter.topOffenders(100).byNode.find((node) => node.nodeId === nodeId)?.series ?? 0;
+
+  function bedTakenByTenNodes() {
+    const bed = limiterWith();
+    for (let node = 0; node < 10; node += 1) bed.admitted(`greedy-${node}`, tableOf(...names(10)));
+    expect(bed.limiter.size).toBe(100);
+    return bed;
+  }
+
+  it('gives a newcomer its equal share, and stays within the limit', () => {
+    const bed = bedTakenByTenNodes();
+    expect(bed.admitted('newcomer', tableOf(...names(10)))).toEqual([
+      ...new Array<number>(9).fill(1),
+      0,
+    ]);
+    expect([bed.limiter.size, bed.limiter.reclaimedTotal]).toEqual([100, 9]);
+    // What was taken is gone from the journal too, and what was given is there.
+    expect(bed.stored.size).toBe(100);
+    const newcomers = [...bed.stored.values()].filter(({ nodeId }) => nodeId === 'newcomer');
+    expect(newcomers).toHaveLength(9);
+  });
+
+  it('gives every newcomer its share, however many come, and pushes nobody below it', () => {
+    const bed = bedTakenByTenNodes();
+    for (let node = 0; node < 40; node += 1) {
+      expect(bed.admitted(`newcomer-${node}`, tableOf('a', 'b'))).toEqual([1, 1]);
+    }
+    expect(bed.limiter.size).toBe(100);
+    for (let node = 0; node < 10; node += 1) {
+      expect(heldBy(bed, `greedy-${node}`)).toBeGreaterThanOrEqual(2);
+    }
+    for (let node = 0; node < 40; node += 1) expect(heldBy(bed, `newcomer-${node}`)).toBe(2);
+  });
+
+  it('takes nothing for a node that has its share', () => {
+    const bed = bedTakenByTenNodes();
+    bed.admitted('newcomer', tableOf(...names(10)));
+    expect(bed.admitted('newcomer', tableOf('another'))).toEqual([0]);
+    bed.clock.advance(60_000);
+    expect(bed.admitted('greedy-0', tableOf('another'))).toEqual([0]);
+    expect(bed.limiter.reclaimedTotal).toBe(9);
+  });
+
+  it('has the node that lost slots refused as anybody, once its table is looked at again', () => {
+    const bed = bedTakenByTenNodes();
+    bed.admitted('newcomer', tableOf(...names(10)));
+    bed.clock.advance(60_000);
+    let refused = 0;
+    for (let node = 0; node < 10; node += 1) {
+      refused += bed.resolve(`greedy-${node}`, tableOf(...names(10))).refused;
+    }
+    expect(refused).toBe(9);
+    expect(bed.limiter.size).toBe(100);
+  });
+});
+
+describe('SeriesLimiter, text of a node', () => {
+  it('refuses series beyond the text that a node may have, and no others', () => {
+    const { limiter, resolve, admitted } = limiterWith({ max_series_text_per_node: 40 });
+    const table = tableOf('aa', 'bb', 'cc');
+    // Name, label key and label value of each: 2 + 3 + 9 bytes.
+    expect(resolve('n', table)).toMatchObject({ refused: 1, refusedBy: 'text_node' });
+    expect(limiter.mostNodeText()).toBe(28);
+    expect(admitted('n2', table)).toEqual([1, 1, 0]);
+  });
+
+  it('gives text back when series expire, and counts it again after a restart', () => {
+    const bed = limiterWith({ max_series_text_per_node: 40 });
+    bed.admitted('n', tableOf('aa', 'bb'));
+    const restarted = limiterWith({ max_series_text_per_node: 40 }, bed.clock);
+    restarted.limiter.restore(bed.stored.values());
+    expect(restarted.limiter.mostNodeText()).toBe(0);
+    expect(restarted.admitted('n', tableOf('aa', 'bb', 'cc'))).toEqual([1, 1, 0]);
+    expect(restarted.limiter.mostNodeText()).toBe(28);
+    bed.clock.advance(2 * HOUR_MS);
+    restarted.limiter.sweep();
+    expect(restarted.limiter.mostNodeText()).toBe(0);
+    expect(restarted.admitted('n', tableOf('cc'))).toEqual([1]);
+  });
+
+  it('gives each unit of a series a slot of its own', () => {
+    const { admitted } = limiterWith({ max_cardinality_per_node: 2 });
+    const units = encodeSeriesTable(
+      ['W', 'mW', 'kW'].map((unit) => ({ name: 'power', labels: [], kind: 'gauge', unit })),
+    );
+    expect(admitted('n', units)).toEqual([1, 1, 0]);
   });
 });

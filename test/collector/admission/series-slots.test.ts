@@ -21,7 +21,7 @@ describe('SeriesSlots', () => {
         slots.remove(entry);
         model.delete(hash);
       } else if (entry < 0) {
-        slots.add(hash, step, step + 1);
+        slots.add(hash, step, step + 1, step + 2);
         model.set(hash, { node: step, seen: step + 1 });
       }
     }
@@ -36,7 +36,7 @@ describe('SeriesSlots', () => {
   it('holds a million series in well under 150 MB', () => {
     const before = process.memoryUsage().arrayBuffers;
     const slots = new SeriesSlots();
-    for (let series = 1; series <= 1_000_000; series += 1) slots.add(series * 7919, 0, 1);
+    for (let series = 1; series <= 1_000_000; series += 1) slots.add(series * 7919, 0, 1, 0);
     expect(slots.size).toBe(1_000_000);
     expect(slots.capacity * 20).toBeLessThan(60e6);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(150e6);

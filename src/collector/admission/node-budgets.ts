@@ -1,0 +1,97 @@
+/**
+ * What one node may ask of what all nodes share, beside its series: samples, bytes after expansion,
+ * new series tables, old hours. A batch that is over one of them is sent back to come again later,
+ * so that an honest node loses nothing and a hostile one costs its neighbours nothing.
+ *
+ * All budgets are asked before any is charged, so that a batch that has to come again has not paid.
+ */
+import type { LimitsConfig } from '../../config/schema.ts';
+import type { ThrottleReason } from '../../domain/telemetry.ts';
+import type { Clock } from '../../lib/clock.ts';
+import { HourBudget } from './hour-budget.ts';
+import { RateLimiter } from './rate-limiter.ts';
+
+/** Rates are averaged over this: what an agent spooled in a short outage goes in one go. */
+const RATE_BURST_SECONDS = 10;
+/** Tables are new after a start and then seldom: a bucket holds the worth of a minute. */
+const TABLE_BURST_SECONDS = 60;
+/** What a table costs beside its bytes, in the journal and in the caches, in bytes. */
+const TABLE_OVERHEAD_BYTES = 1024;
+
+/** What a batch asks for. */
+export interface BatchDemand {
+  readonly samples: number;
+  /** Of its samples, each on a line of its own. */
+  readonly expandedBytes: number;
+  /** Of its table, where that is new for the node; else 0. */
+  readonly newTableBytes: number;
+  /** See `oldHoursOf`. */
+  readonly oldHours: ReadonlySet<number>;
+}
+
+/** A batch that is to come again, why, and when. */
+export interface Postponed {
+  readonly reason: ThrottleReason;
+  readonly retryAfterMs: number;
+}
+
+export class NodeBudgets {
+  readonly #samples: RateLimiter;
+  readonly #expanded: RateLimiter;
+  readonly #tables: RateLimiter;
+  readonly #hours: HourBudget;
+
+  constructor(clock: Clock, limits: LimitsConfig) {
+    this.#samples = new RateLimiter(clock, limits.node_samples_per_second, RATE_BURST_SECONDS);
+    this.#expanded = new RateLimiter(
+      clock,
+      limits.node_expanded_bytes_per_second,
+      RATE_BURST_SECONDS,
+    );
+    this.#tables = new RateLimiter(clock, tableRate(limits), TABLE_BURST_SECONDS);
+    this.#hours = new HourBudget(clock, limits.node_hours_per_minute);
+  }
+
+  /** Charges what the batch asks for, or says when it may come again and charges nothing. */
+  charge(nodeId: string, demand: BatchDemand): Postponed | undefined {
+    const { samples, expandedBytes, oldHours } = demand;
+    const tableBytes = demand.newTableBytes > 0 ? demand.newTableBytes + TABLE_OVERHEAD_BYTES : 0;
+    const postponed =
+      after('node_rate', this.#samples.waitMs(nodeId, samples)) ??
+      after('node_bytes', this.#expanded.waitMs(nodeId, expandedBytes)) ??
+      after('node_bytes', this.#tables.waitMs(nodeId, tableBytes)) ??
+      after('node_hours', this.#hours.waitMs(nodeId, oldHours));
+    if (postponed !== undefined) return postponed;
+    this.#samples.take(nodeId, samples);
+    this.#expanded.take(nodeId, expandedBytes);
+    this.#tables.take(nodeId, tableBytes);
+    this.#hours.take(nodeId, oldHours);
+    return undefined;
+  }
+
+  /** By budget: how much of it the node has used that has used most; over 1 is in debt. */
+  mostUsedShares(): ReadonlyMap<string, number> {
+    return new Map([
+      ['samples', this.#samples.mostUsedShare()],
+      ['expanded_bytes', this.#expanded.mostUsedShare()],
+      ['table_bytes', this.#tables.mostUsedShare()],
+      ['hours', this.#hours.mostUsedShare()],
+    ]);
+  }
+
+  /** Takes effect at once. */
+  reconfigure(limits: LimitsConfig): void {
+    this.#samples.reconfigure(limits.node_samples_per_second);
+    this.#expanded.reconfigure(limits.node_expanded_bytes_per_second);
+    this.#tables.reconfigure(tableRate(limits));
+    this.#hours.reconfigure(limits.node_hours_per_minute);
+  }
+}
+
+function tableRate(limits: LimitsConfig): number {
+  return limits.node_table_bytes_per_minute / TABLE_BURST_SECONDS;
+}
+
+function after(reason: ThrottleReason, retryAfterMs: number): Postponed | undefined {
+  return retryAfterMs === 0 ? undefined : { reason, retryAfterMs };
+}
