@@ -98,6 +98,9 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   files_sealed_total: 'Files that became visible.',
   memory_seals_total: 'Times that files were finished early because of parquet.memory_bytes.',
   files_removed_total: 'Files removed because of their age or the size of the warehouse.',
+  clock_jumps_total: 'Jumps of the wall clock by more than an hour and a half.',
+  age_retention_held:
+    '1 while no file is removed for its age, for a day after such a jump, else 0.',
 };
 
 /** Creates the metrics of all writers on `registry`. */

@@ -19,7 +19,7 @@ import type { Writer, WriterDeps, WriterProgress, WriterRecord, WriterTask } fro
 import { WAREHOUSE_SCHEMA_VERSION } from '../../../warehouse/columns.ts';
 import { createdBy } from '../../../warehouse/created-by.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
-import { filesToRemove, removeWarehouseFile, totalBytes } from './retention.ts';
+import { Retention, totalBytes } from './retention.ts';
 import { rotationDueMs } from './rotation.ts';
 import { SealDebt } from './seal-debt.ts';
 import { StagedFile } from './staged-file.ts';
@@ -45,7 +45,6 @@ export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs
 const STAGING_PER_FILE = 8;
 /** A merge holds a block of every spill in memory, 100 kB each. */
 const SPILLS_MAX = 512;
-const RETENTION_INTERVAL_MS = 60_000;
 /** Bytes of a row in a file, until files of this run tell better. */
 const ROW_BYTES_GUESS = 8;
 
@@ -94,16 +93,16 @@ class ParquetWarehouseWriter implements Writer {
   #dueMonotonicMs = 0;
 
   #covered = new CoveredRanges();
-  #files: CatalogEntry[] = [];
+  readonly #retention: Retention;
+  #files: readonly CatalogEntry[] = [];
   /** A failure dropped what was taken: look at the visible files before going on. */
   #mustRecover = true;
   readonly #debt: SealDebt;
   #isSealing = false;
   /** The first record lost by a failure, until the loop has asked where to read from. */
   #lostSeq: number | undefined;
-  #nextRetentionMs = 0;
   #rowBytes = ROW_BYTES_GUESS;
-  readonly #totals = { rows: 0, skipped: 0, files: 0, removed: 0, failures: 0, memorySeals: 0 };
+  readonly #totals = { rows: 0, skipped: 0, files: 0, failures: 0, memorySeals: 0 };
   #lastSealMs = 0;
   /** As of the last canary; unknown before the first. */
   #diskFreeBytes: number | undefined;
@@ -114,6 +113,10 @@ class ParquetWarehouseWriter implements Writer {
     this.#deps = deps;
     this.#createdBy = createdBy(settings.encoder);
     this.#debt = new SealDebt(deps.clock);
+    this.#retention = new Retention(deps, {
+      days: settings.retention_days,
+      bytes: settings.retention_bytes,
+    });
     this.#waiting = new WaitingRows(deps.fs, deps.table, {
       root: settings.output_dir,
       collectorId: settings.collector_id,
@@ -165,10 +168,10 @@ class ParquetWarehouseWriter implements Writer {
   tick(): Promise<WriterProgress | undefined> {
     return this.#guard(async () => {
       if (this.#isDue()) await this.#seal('rotation');
-      const nowMs = this.#deps.clock.monotonicMs();
-      if (nowMs < this.#nextRetentionMs) return;
-      this.#nextRetentionMs = nowMs + RETENTION_INTERVAL_MS;
-      this.#retain();
+      this.#files = this.#retention.tick(this.#files, {
+        cursor: this.#reportedCursor,
+        isOpen: (hourMs) => this.#waiting.rowsOf(hourMs) > 0,
+      });
     });
   }
 
@@ -195,7 +198,9 @@ class ParquetWarehouseWriter implements Writer {
       rows_written_total: this.#totals.rows,
       rows_skipped_total: this.#totals.skipped,
       files_sealed_total: this.#totals.files,
-      files_removed_total: this.#totals.removed,
+      files_removed_total: this.#retention.removed,
+      clock_jumps_total: this.#retention.clockJumps,
+      age_retention_held: this.#retention.isOnHold ? 1 : 0,
       memory_seals_total: this.#totals.memorySeals,
       failures_total: this.#totals.failures,
       ...(this.#diskFreeBytes === undefined ? {} : { disk_free_bytes: this.#diskFreeBytes }),
@@ -392,33 +397,6 @@ class ParquetWarehouseWriter implements Writer {
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
     this.#mustRecover = true;
-  }
-
-  /** A fault here is reported and tried again a minute later; it costs no rows. */
-  #retain(): void {
-    const limits = {
-      days: this.#settings.retention_days,
-      bytes: this.#settings.retention_bytes,
-    };
-    const state = {
-      nowMs: this.#deps.clock.nowMs(),
-      cursor: this.#reportedCursor,
-      isOpen: (hourMs: number) => this.#waiting.rowsOf(hourMs) > 0,
-    };
-    const { fs, log } = this.#deps;
-    try {
-      if (filesToRemove(this.#files, limits, state).length === 0) return;
-      // An operator may have removed files by hand; what they freed counts.
-      this.#files = this.#files.filter((file) => fs.exists(file.path));
-      for (const file of filesToRemove(this.#files, limits, state)) {
-        removeWarehouseFile(fs, file.path);
-        this.#files = this.#files.filter((other) => other !== file);
-        this.#totals.removed++;
-        log('info', 'removed a warehouse file', { path: file.path, bytes: file.bytes });
-      }
-    } catch (error) {
-      log('warn', 'cannot remove old warehouse files', { error: errorMessage(error) });
-    }
   }
 }
 

@@ -43,15 +43,66 @@ test('hours older than retention_days go, with their directories; younger ones s
   await writer.tick();
   expect(hoursLeft()).toEqual(['2025-07-16T20', '2025-07-16T21', '2025-07-18T20']);
   expect(fs.readdirSync(`${bench.root}/metrics/date=2025-07-16`)).toEqual(['hour=20', 'hour=21']);
+  const records = journalOfHours([0, 0, 0, 0, 24 * 3]);
+  await writer.write(records.slice(4));
   bench.clock.advance(3 * DAY);
+  for (let minute = 0; minute < 5; minute++) {
+    await writer.tick();
+    bench.clock.advance(MINUTE);
+  }
+  expect(hoursLeft()).toEqual(['2025-07-21T20']);
+  expect(fs.readdirSync(`${bench.root}/metrics`)).toEqual(['date=2025-07-21']);
+  expect(writer.stats()).toMatchObject({ files_removed_total: 4, visible_files: 1 });
+});
+
+test('age is the distance from the newest data: a clock that is ahead removes nothing', async () => {
+  bench = createBench();
+  await drive(bench.open(), journalOfHours(Array.from({ length: 40 }, (_, i) => i - 40)), 40);
+  // The machine comes up with a clock that is 33 days ahead.
+  bench.clock.setWall(BENCH_START_MS + 33 * DAY);
+  const writer = bench.open({ retention_days: 30 }, { startCursor: 40 });
   await writer.tick();
-  expect(hoursLeft()).toEqual([]);
-  expect(fs.readdirSync(`${bench.root}/metrics`)).toEqual([]);
-  expect(writer.stats()).toMatchObject({
-    files_removed_total: 4,
-    visible_files: 0,
-    visible_bytes: 0,
-  });
+  expect(hoursLeft()).toHaveLength(40);
+  expect(writer.stats()).toMatchObject({ clock_jumps_total: 0, age_retention_held: 0 });
+});
+
+test('a tick removes a twentieth of the files at most, oldest first', async () => {
+  bench = createBench();
+  const hours = Array.from({ length: 39 }, (_, i) => i - 800);
+  await drive(bench.open(), journalOfHours([...hours, 0]), 40);
+  const writer = bench.open({ retention_days: 30 }, { startCursor: 40 });
+  await writer.tick();
+  expect(hoursLeft()).toHaveLength(38);
+  bench.clock.advance(MINUTE);
+  await writer.tick();
+  expect(hoursLeft()).toHaveLength(36);
+  expect(hoursLeft().at(-1)).toBe('2025-07-18T20');
+});
+
+test('a jump of the clock is told, and holds removal by age for a day but not by bytes', async () => {
+  bench = createBench();
+  const writer = bench.open({ retention_days: 30, retention_bytes: 40_000 });
+  await drive(writer, journalOfHours([-2, -1, 0]), 3);
+  await writer.tick();
+  bench.clock.setWall(BENCH_START_MS + 33 * DAY);
+  // Data of the same wrong clock: the newest hour is ahead as well.
+  await drive(writer, journalOfHours([0, 0, 0, 33 * 24 - 1]), 4, 3);
+  bench.clock.advance(MINUTE);
+  await writer.tick();
+  expect(hoursLeft()).toHaveLength(4);
+  expect(writer.stats()).toMatchObject({ clock_jumps_total: 1, age_retention_held: 1 });
+  expect(bench.logged).toContainEqual(
+    expect.objectContaining({ level: 'error', message: expect.stringMatching('clock jumped') }),
+  );
+  bench.clock.advance(DAY);
+  await writer.tick();
+  expect(hoursLeft()).toHaveLength(3);
+  expect(writer.stats()).toMatchObject({ clock_jumps_total: 1, age_retention_held: 0 });
+  await writer.close();
+  const tight = bench.open({ retention_bytes: 1 }, { startCursor: 4 });
+  bench.clock.setWall(BENCH_START_MS + 40 * DAY);
+  await tight.tick();
+  expect(tight.stats()).toMatchObject({ age_retention_held: 1, files_removed_total: 1 });
 });
 
 test('the oldest files go while there are more bytes than retention_bytes', async () => {
@@ -65,13 +116,11 @@ test('the oldest files go while there are more bytes than retention_bytes', asyn
 
 test('it runs once a minute at most', async () => {
   bench = createBench();
-  await drive(bench.open(), journalOfHours([-48, -47]), 2);
-  const writer = bench.open({ retention_days: 2 }, { startCursor: 2 });
+  await drive(bench.open(), journalOfHours([-51, -50, 0]), 3);
+  const writer = bench.open({ retention_days: 2 }, { startCursor: 3 });
   await writer.tick();
   expect(hoursLeft()).toHaveLength(2);
   bench.clock.advance(MINUTE - 1);
-  await writer.tick();
-  bench.clock.setWall(BENCH_START_MS + HOUR);
   await writer.tick();
   expect(hoursLeft()).toHaveLength(2);
   bench.clock.advance(1);
@@ -114,7 +163,13 @@ test('never the running hour, an hour with rows waiting, or a file a replay may 
     neededUntilSeq,
   });
   const files = [entry(1), entry(2), entry(3, 9), entry(4), entry(10)];
-  const state = { nowMs: 10.5 * HOUR, cursor: 5, isOpen: (hourMs: number) => hourMs === 2 * HOUR };
-  const removed = filesToRemove(files, { days: 0, bytes: 1 }, state);
-  expect(removed.map((file) => file.path)).toEqual(['1', '4']);
+  const state = { cursor: 5, isOpen: (hourMs: number) => hourMs === 2 * HOUR };
+  const removed: string[] = [];
+  for (let left = files; ; ) {
+    const due = filesToRemove(left, { days: 0, bytes: 1 }, 10.5 * HOUR, state);
+    if (due.length === 0) break;
+    removed.push(...due.map((file) => file.path));
+    left = left.filter((file) => !due.includes(file));
+  }
+  expect(removed).toEqual(['1', '4']);
 });
