@@ -115,6 +115,9 @@ export class AgentLoop {
     return {
       maxBatchSamples: Math.min(maxBatchSamples, hello?.maxBatchSamples ?? maxBatchSamples),
       maxBatchBytes: hello?.maxBatchBytes ?? ASSUMED_MAX_BATCH_BYTES,
+      maxNameBytes: hello?.maxNameBytes ?? 0,
+      maxLabelsPerSeries: hello?.maxLabelsPerSeries ?? 0,
+      maxLabelValueBytes: hello?.maxLabelValueBytes ?? 0,
     };
   }
 

@@ -97,6 +97,11 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
     this.#inFlightBytes += batch.bytes;
   }
 
+  /** The batch at a position; undefined where none waits for an answer. */
+  find(position: number): T | undefined {
+    return this.#batches.get(position);
+  }
+
   /** Takes out a batch with its final verdict; undefined for an answer that nothing waits for. */
   settle(position: number): T | undefined {
     const batch = this.#batches.get(position);

@@ -26,7 +26,20 @@ export interface BuildResult {
 export interface BatchLimits {
   readonly maxBatchSamples: number;
   readonly maxBatchBytes: number;
+  /** Of each series; one that is over them would cost its whole batch. 0, or absent: not said. */
+  readonly maxNameBytes?: number;
+  readonly maxLabelsPerSeries?: number;
+  readonly maxLabelValueBytes?: number;
 }
+
+/** Every limit by which a place in a table was given. */
+const LAYOUT_LIMITS = [
+  'maxBatchSamples',
+  'maxBatchBytes',
+  'maxNameBytes',
+  'maxLabelsPerSeries',
+  'maxLabelValueBytes',
+] as const;
 
 export interface BatchBuilderOptions {
   /** Series in all tables together; readings of further ones are skipped. Default 100,000. */
@@ -97,11 +110,9 @@ export class BatchBuilder {
   /** Tables were laid out for the limits; with tighter ones they start over. */
   #adopt(limits: BatchLimits): void {
     const old = this.#limits;
-    const isTighter =
-      old !== undefined &&
-      (limits.maxBatchSamples < old.maxBatchSamples || limits.maxBatchBytes < old.maxBatchBytes);
     this.#limits = limits;
-    if (!isTighter) return;
+    if (old === undefined) return;
+    if (!LAYOUT_LIMITS.some((name) => bound(limits[name]) < bound(old[name]))) return;
     this.#entries.clear();
     this.#shards = [];
   }
@@ -132,6 +143,8 @@ export class BatchBuilder {
       return `over ${this.#maxSeries} series of this agent`;
     }
     const series = seriesOf(reading);
+    const why = overLimit(series, limits);
+    if (why !== undefined) return why;
     const bytes = seriesBytes(series);
     const room = tableRoom(limits);
     if (bytes > room) return 'the series alone is too large for a batch';
@@ -258,6 +271,27 @@ function seriesOf(reading: Reading): Series {
     .filter(([name, value]) => name !== '' && value !== '')
     .sort(([a], [b]) => (a < b ? -1 : 1));
   return { name: reading.name, labels, kind: reading.kind, unit: reading.unit };
+}
+
+/** A limit that the collector did not say does not bind. */
+function bound(limit: number | undefined): number {
+  return limit === undefined || limit === 0 ? Number.POSITIVE_INFINITY : limit;
+}
+
+/** Why the collector would refuse every batch with this series; undefined where it would not. */
+function overLimit({ name, unit, labels }: Series, limits: BatchLimits): string | undefined {
+  const nameBytes = bound(limits.maxNameBytes);
+  const isLong = (text: string) => utf8Bytes(text) > nameBytes;
+  if (isLong(name) || isLong(unit) || labels.some(([key]) => isLong(key))) {
+    return `a name, label or unit is over ${nameBytes} bytes, the collector's limit`;
+  }
+  const labelCount = bound(limits.maxLabelsPerSeries);
+  if (labels.length > labelCount) return `over ${labelCount} labels, the collector's limit`;
+  const valueBytes = bound(limits.maxLabelValueBytes);
+  if (labels.some(([, value]) => utf8Bytes(value) > valueBytes)) {
+    return `a label's value is over ${valueBytes} bytes, the collector's limit`;
+  }
+  return undefined;
 }
 
 function tableRoom(limits: BatchLimits): number {

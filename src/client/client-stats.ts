@@ -3,6 +3,7 @@
  * offered = acked + duplicate + rejected + dropped + spooled + pending.
  */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { RefusalReason } from './rejection-log.ts';
 import type { SpoolHealth } from './spool.ts';
 
 /** Counters since the client was opened, except the `pending` ones, which are levels. */
@@ -48,13 +49,23 @@ export interface ClientStats {
   readonly throttled: number;
   /** Answers to batches that were not waiting for one; ignored. */
   readonly unknownAcks: number;
+  /** Samples refused by the collector, by reason. */
+  readonly rejectedByReason: ReadonlyMap<RefusalReason, number>;
+  /** How far this clock is ahead of the collector's; undefined where the collector did not say. */
+  readonly clockAheadMs: number | undefined;
   /** Microseconds from a batch's first transmission to its final answer. */
   readonly ackLatency: RecordableHistogram;
 }
 
 type Counted = Exclude<
   keyof ClientStats,
-  'pendingBatches' | 'pendingSamples' | 'spoolBytes' | 'spool' | 'ackLatency'
+  | 'pendingBatches'
+  | 'pendingSamples'
+  | 'spoolBytes'
+  | 'spool'
+  | 'rejectedByReason'
+  | 'clockAheadMs'
+  | 'ackLatency'
 >;
 
 /** The counters while they grow. */

@@ -27,6 +27,7 @@ import {
 import { ConnectionLoop, MAX_FRAME_BYTES } from './connection-loop.ts';
 import { DiskSpool } from './disk-spool.ts';
 import { RecoveryReport } from './recovery-report.ts';
+import { RejectionLog } from './rejection-log.ts';
 import { type HostLookup, systemLookup } from './remote-address.ts';
 import { MemorySpool, type Spool, type SpooledBatch } from './spool.ts';
 
@@ -103,6 +104,7 @@ export class TelemetryClient {
   readonly #nodeId: string;
   readonly #spool: Spool;
   readonly #recovery: RecoveryReport;
+  readonly #rejections: RejectionLog;
   readonly #ledger: AckLedger<ClientBatch>;
   readonly #endpoints: ClientEndpoints;
   readonly #connection: ConnectionLoop;
@@ -114,6 +116,7 @@ export class TelemetryClient {
   readonly #byNumber = new Map<string, ClientBatch>();
   #hello: Hello | undefined;
   #hellos = 0;
+  #epoch: number;
   #nextSequence = 1;
   #nextPosition = 1;
   #heldUntilMs = 0;
@@ -139,6 +142,8 @@ export class TelemetryClient {
     this.#ackLatency = deps.ackLatency ?? createLatencyHistogram();
     this.#spool = spool;
     this.#recovery = new RecoveryReport(logger);
+    this.#rejections = new RejectionLog(clock, logger);
+    this.#epoch = spool.epoch;
     this.#ledger = new AckLedger({
       maxInFlightBatches: options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES,
       maxInFlightBytes: options.maxInFlightBytes ?? MAX_IN_FLIGHT_BYTES,
@@ -161,15 +166,15 @@ export class TelemetryClient {
       options.credentials,
       {
         onHello: (hello) => this.#greeted(hello),
-        onAck: (ack) => this.#acknowledged(ack),
+        onAck: (ack, position) => this.#acknowledged(ack, position),
         onLost: () => this.#lost(),
       },
     );
   }
 
-  /** The incarnation that this client's batches are numbered in. */
+  /** What new batches are numbered in. */
   get epoch(): number {
-    return this.#spool.epoch;
+    return this.#epoch;
   }
 
   /** The collector's last Hello; undefined before the first. Its limits bound what may be sent. */
@@ -189,6 +194,8 @@ export class TelemetryClient {
       pendingSamples: this.#ledger.samples,
       spoolBytes: this.#spool.usedBytes,
       spool: this.#spool.health,
+      rejectedByReason: this.#rejections.totals,
+      clockAheadMs: this.#rejections.clockAheadMs,
       ackLatency: this.#ackLatency,
     };
   }
@@ -206,7 +213,7 @@ export class TelemetryClient {
     const leastBytes = table.bytes.length + sampleCount * 8;
     if (!this.#spool.hasRoomFor(leastBytes)) return this.#refuse('spool_full', sampleCount);
     const sequence = this.#nextSequence;
-    const { epoch } = this.#spool;
+    const epoch = this.#epoch;
     const payload = encodeBatch({ nodeId: this.#nodeId, epoch, sequence, table, samples });
     if (this.#isTooLarge(payload.length, sampleCount))
       return this.#refuse('too_large', sampleCount);
@@ -276,7 +283,7 @@ export class TelemetryClient {
     const { recoveredBatches, recoveredSamples } = this.#counters;
     this.#counters.offeredBatches += recoveredBatches;
     this.#counters.offeredSamples += recoveredSamples;
-    const { epoch } = this.#spool;
+    const epoch = this.#epoch;
     this.#recovery.found({ batches: recoveredBatches, samples: recoveredSamples, epoch });
   }
 
@@ -309,7 +316,7 @@ export class TelemetryClient {
         this.#counters.resentBatches += 1;
       }
       this.#ledger.markSent(batch, nowMs);
-      this.#connection.write(frame);
+      this.#connection.write(frame, batch.position);
     }
   }
 
@@ -334,6 +341,7 @@ export class TelemetryClient {
 
   #greeted(hello: Hello): void {
     this.#hello = hello;
+    this.#rejections.greeted(hello);
     this.#hellos += 1;
     if (this.#hellos > 1) this.#counters.reconnects += 1;
     for (const waiter of this.#helloWaiters) waiter.resolve();
@@ -345,8 +353,9 @@ export class TelemetryClient {
     this.#ledger.connectionLost();
   }
 
-  #acknowledged(ack: BatchAck): void {
-    const batch = this.#byNumber.get(numberOf(ack));
+  #acknowledged(ack: BatchAck, position: number | undefined): void {
+    const batch =
+      position === undefined ? this.#byNumber.get(numberOf(ack)) : this.#ledger.find(position);
     if (batch?.state !== 'in-flight') this.#counters.unknownAcks += 1;
     else if (ack.status === 'throttled') this.#throttled(batch, ack);
     else this.#settled(batch, ack, ack.status);
@@ -380,14 +389,31 @@ export class TelemetryClient {
       const latencyUs = Math.round((this.#clock.monotonicMs() - sentMs) * 1000);
       this.#ackLatency.record(Math.min(3_600_000_000, Math.max(1, latencyUs)));
     }
-    if (status === 'partial') {
+    if (status === 'rejected') {
+      this.#rejections.refused(ack, batch.sampleCount);
+      this.#leaveForgottenEpoch(batch, ack);
+    } else if (status === 'partial') {
       const rejected = Math.min(ack.rejected, batch.sampleCount);
+      this.#rejections.refused(ack, rejected);
       this.#counters.rejectedSamples += rejected;
       this.#counters.ackedSamples -= rejected;
     }
     const fate = status === 'accepted' || status === 'partial' ? 'acked' : status;
     this.#finish(batch, fate, { status, ack });
     this.#pump();
+  }
+
+  /**
+   * The collector cannot tell any more what it stored under these numbers, and takes nothing new
+   * under them. Nobody knows whether it has this batch, so it counts as refused and is not sent
+   * under another number, which could store it twice; what comes from now on gets a new epoch.
+   */
+  #leaveForgottenEpoch(batch: ClientBatch, ack: BatchAck): void {
+    const isForgotten = ack.rejections.some(({ reason }) => reason === 'out_of_window');
+    if (!isForgotten || batch.epoch !== this.#epoch) return;
+    this.#epoch = Math.max(this.#epoch + 1, this.#clock.nowMs());
+    this.#nextSequence = 1;
+    this.#logger.warn({ epoch: this.#epoch }, 'the collector has forgotten this epoch; a new one');
   }
 
   #refuse(reason: DropReason, sampleCount: number): Promise<SendResult> {
@@ -430,6 +456,7 @@ export class TelemetryClient {
     }
     for (const waiter of this.#helloWaiters) waiter.reject(closedError());
     this.#helloWaiters.clear();
+    this.#rejections.close();
     await this.#endpoints.close();
   }
 

@@ -57,7 +57,8 @@ export interface ConnectionDeps {
 /** Called synchronously; `onLost` once for every `onHello`, except after `close`. */
 export interface ConnectionEvents {
   onHello(hello: Hello): void;
-  onAck(ack: BatchAck): void;
+  /** `position` is that of the frame that is answered; undefined where it cannot be told. */
+  onAck(ack: BatchAck, position: number | undefined): void;
   onLost(): void;
 }
 
@@ -67,6 +68,9 @@ interface Attempt {
   streamId: number;
   readonly splitter: FrameSplitter;
   isUp: boolean;
+  /** Frames written so far, and the positions of those without an answer, by their number. */
+  frames: number;
+  readonly positions: Map<number, number>;
   /** Undefined where the collector must be sent every series table. */
   tables: TableNaming | undefined;
   /** The stream opener went out; the first frame goes without its first byte. */
@@ -110,13 +114,15 @@ export class ConnectionLoop {
     if (!this.#isClosed) void this.#connect();
   }
 
-  /** Sends a frame, which is copied. Only while `isUp`. */
-  write(frame: Uint8Array): void {
+  /** Sends the frame of a batch, which is copied. Only while `isUp`. */
+  write(frame: Uint8Array, position: number): void {
     const attempt = this.#attempt;
     assert(attempt?.isUp === true, 'frames are written only while the connection is up');
     assert(frame[0] === 0 && frame.length <= MAX_FRAME_BYTES, 'a frame is under 16 MiB');
     if (this.#owedAcks === 0) this.#lastHeardMs = this.#deps.clock.monotonicMs();
     this.#owedAcks += 1;
+    attempt.frames += 1;
+    attempt.positions.set(attempt.frames, position);
     for (const part of attempt.tables?.shorten(frame) ?? [frame]) {
       const bytes = attempt.owesFirstByte ? part.subarray(1) : part;
       attempt.owesFirstByte = false;
@@ -234,7 +240,11 @@ export class ConnectionLoop {
     }
     this.#owedAcks = Math.max(0, this.#owedAcks - 1);
     this.#backoff.reset();
-    this.#events.onAck(message.ack);
+    const position = attempt.positions.get(message.frame);
+    attempt.positions.delete(message.frame);
+    // A collector from before frames were counted: its answers name batches by their numbers.
+    if (message.frame === 0) attempt.positions.clear();
+    this.#events.onAck(message.ack, position);
   }
 
   #up(attempt: Attempt, hello: Hello): void {
@@ -326,6 +336,8 @@ function newAttempt(): Attempt {
     streamId: -1,
     splitter: new FrameSplitter(MAX_MESSAGE_BYTES),
     isUp: false,
+    frames: 0,
+    positions: new Map(),
     tables: undefined,
     owesFirstByte: false,
     // The first two places belong to the keepalive and the ack watch, which renew themselves.

@@ -47,6 +47,7 @@ export function encodeHello(hello: Hello): Uint8Array {
       max_timestamp_ahead_secs: hello.maxTimestampAheadSecs,
       sequence_window: hello.sequenceWindow,
       epochs_per_node: hello.epochsPerNode,
+      time_ms: hello.timeMs,
     },
   });
 }
@@ -109,6 +110,7 @@ interface WireHello {
   max_timestamp_ahead_secs: number;
   sequence_window: number;
   epochs_per_node: number;
+  time_ms: number;
 }
 
 interface WireAck {
@@ -159,6 +161,7 @@ function readHello(hello: WireHello): Hello {
     maxTimestampAheadSecs: hello.max_timestamp_ahead_secs,
     sequenceWindow: hello.sequence_window,
     epochsPerNode: hello.epochs_per_node,
+    timeMs: hello.time_ms,
   };
 }
 

@@ -134,6 +134,8 @@ export interface Hello {
   readonly sequenceWindow: number;
   /** Epochs of a node that are remembered; older ones are `out_of_window`. */
   readonly epochsPerNode: number;
+  /** The collector's clock as the connection began, Unix ms. */
+  readonly timeMs: number;
 }
 
 /**

@@ -156,3 +156,22 @@ test('readings that no collector could take are skipped with the reason', () => 
     { what: 'huge', why: 'the series alone is too large for a batch', count: 1 },
   ]);
 });
+
+test('a series over the collector’s limits is skipped, so that its batch is not refused for it', () => {
+  const limits = { ...LIMITS, maxNameBytes: 8, maxLabelsPerSeries: 2, maxLabelValueBytes: 5 };
+  const builder = new BatchBuilder();
+  const bad = [
+    reading('a_long_name'),
+    reading('key', { a_long_key: '1' }),
+    reading('many', { a: '1', b: '2', c: '3' }),
+    reading('value', { a: 'ää1234' }),
+  ];
+  const built = builder.build([reading('fine', { a: '12345' }), ...bad], limits);
+  expect(built.batches.flatMap(({ table }) => table.series.map(({ name }) => name))).toEqual([
+    'fine',
+  ]);
+  expect(built.skipped.map(({ what }) => what)).toEqual(['a_long_name', 'key', 'many', 'value']);
+  expect(built.skipped.every(({ why }) => why.includes("the collector's limit"))).toBe(true);
+  // A collector that does not say its limits has none that are known.
+  expect(builder.build(bad, { ...LIMITS, maxNameBytes: 0 }).skipped).toEqual([]);
+});

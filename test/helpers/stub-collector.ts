@@ -15,14 +15,23 @@ import type {
   QuicHandlers,
 } from '../../src/transport/quic-endpoint.ts';
 import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
-import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
+import {
+  ALPN_PROTOCOL,
+  type BatchAck,
+  type BatchRejectReason,
+  type Hello,
+  type Rejection,
+} from '../../src/domain/telemetry.ts';
 import { TEST_HELLO } from './test-hello.ts';
 
 /** What the stub does about a batch. */
 export type Answer =
   | { kind: 'accept' | 'duplicate' | 'reject' }
   | { kind: 'silence' }
-  | { kind: 'partial'; rejected: number }
+  | { kind: 'partial'; rejected: number; rejections?: readonly Rejection[] }
+  | { kind: 'refuse'; reason: BatchRejectReason }
+  /** As of a batch whose numbers cannot be read: only the frame says which one is meant. */
+  | { kind: 'unreadable' }
   | { kind: 'throttle'; retryAfterMs: number }
   | { kind: 'close'; code: number }
   | { kind: 'bytes'; bytes: Uint8Array };
@@ -229,13 +238,22 @@ function ackOf(
       return { ...ack, status: 'duplicate', accepted: 0, rejected: 0 };
     case 'reject':
       return { ...ack, status: 'rejected', accepted: 0, rejected: sampleCount };
+    case 'refuse':
+      return { ...ack, ...refusal(answer.reason, sampleCount) };
+    case 'unreadable':
+      return { ...ack, ...refusal('bad_frame', sampleCount), epoch: 0, sequence: 0 };
     case 'partial': {
-      const accepted = sampleCount - answer.rejected;
-      return { ...ack, status: 'partial', accepted, rejected: answer.rejected };
+      const { rejected, rejections = [] } = answer;
+      return { ...ack, status: 'partial', accepted: sampleCount - rejected, rejected, rejections };
     }
     case 'throttle': {
       const { retryAfterMs } = answer;
       return { ...ack, status: 'throttled', accepted: 0, rejected: 0, retryAfterMs };
     }
   }
+}
+
+function refusal(reason: BatchRejectReason, count: number) {
+  const rejections = [{ reason, count, firstSeries: '' }];
+  return { status: 'rejected' as const, accepted: 0, rejected: count, rejections };
 }

@@ -18,4 +18,5 @@ export const TEST_HELLO: Hello = {
   maxTimestampAheadSecs: 300,
   sequenceWindow: 1024,
   epochsPerNode: 8,
+  timeMs: 1_700_000_000_000,
 };

@@ -128,7 +128,8 @@ test('an agent killed with a spool is continued by the next one', async () => {
   expect(await second.exited).toEqual([0, null]);
   for (const batch of sent) {
     const again = stub.received.filter(
-      ({ connection, sequence }) => connection === 2 && sequence === batch.sequence,
+      ({ connection, epoch, sequence }) =>
+        connection === 2 && epoch === batch.epoch && sequence === batch.sequence,
     );
     expect(again.map((each) => each.bytes.equals(batch.bytes))).toEqual([true]);
   }

@@ -98,6 +98,7 @@ export class Ingest {
       maxTimestampAgeSecs: max_timestamp_age_secs,
       maxTimestampAheadSecs: max_timestamp_ahead_secs,
       ...filter,
+      timeMs: this.#deps.clock.nowMs(),
     };
   }
 

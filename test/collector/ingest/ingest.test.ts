@@ -85,6 +85,7 @@ test('a session greets with the identity it will stamp and the limits in force',
     maxTimestampAheadSecs: 300,
     sequenceWindow: 1024,
     epochsPerNode: 8,
+    timeMs: expect.any(Number),
   });
 });
 

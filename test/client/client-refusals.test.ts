@@ -1,0 +1,97 @@
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { RejectionLog } from '../../src/client/rejection-log.ts';
+import type { BatchAck, Rejection } from '../../src/domain/telemetry.ts';
+import { AgentBench } from '../helpers/agent-bench.ts';
+import { FakeClock } from '../helpers/fake-clock.ts';
+import { createRecordingLogger } from '../helpers/recording-logger.ts';
+import { gaugeTable, samplesOf } from '../helpers/sample-batches.ts';
+import { TEST_HELLO } from '../helpers/test-hello.ts';
+
+const TABLE = gaugeTable(10);
+const NOW_MS = 1_700_000_000_000;
+
+let bench: AgentBench;
+beforeEach(async () => {
+  bench = await AgentBench.create();
+});
+afterEach(() => bench.close());
+
+test('an answer without numbers is that of the batch whose frame it names', async () => {
+  const stub = await bench.stub({
+    answer: ({ sequence }) => ({ kind: sequence === 2 ? 'unreadable' : 'accept' }),
+  });
+  const client = await bench.client(stub.address);
+  const sends = [1, 2, 3].map((value) => client.send(TABLE, samplesOf(TABLE, value, NOW_MS)));
+  const statuses = (await Promise.all(sends)).map(({ status }) => status);
+  expect(statuses).toEqual(['accepted', 'rejected', 'accepted']);
+  expect(client.stats).toMatchObject({ unknownAcks: 0, pendingBatches: 0, rejectedSamples: 10 });
+});
+
+test('a forgotten epoch is left: its batch counts as refused, the next ones are stored', async () => {
+  const stub = await bench.stub();
+  const client = await bench.client(stub.address);
+  const first = client.epoch;
+  stub.answer = ({ epoch }) =>
+    epoch === first ? { kind: 'refuse', reason: 'out_of_window' } : { kind: 'accept' };
+  const refused = await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  const stored = await client.send(TABLE, samplesOf(TABLE, 2, NOW_MS));
+  expect([refused.status, stored.status]).toEqual(['rejected', 'accepted']);
+  expect(client.epoch).toBeGreaterThan(first);
+  expect(stub.received.map(({ sequence, values }) => [sequence, values[0]])).toEqual([
+    [1, 1],
+    [1, 2],
+  ]);
+  expect(client.stats.rejectedByReason.get('out_of_window')).toBe(10);
+});
+
+test('what is refused reaches the log by reason, with the clock where it is about time', async () => {
+  const rejections: Rejection[] = [
+    { reason: 'too_far_ahead', count: 3, firstSeries: 'temp' },
+    { reason: 'sentinel', count: 1, firstSeries: 'power' },
+  ];
+  const stub = await bench.stub({
+    hello: { timeMs: Date.now() - 3_600_000 },
+    answer: () => ({ kind: 'partial', rejected: 4, rejections }),
+  });
+  const client = await bench.client(stub.address);
+  await client.send(TABLE, samplesOf(TABLE, 1, NOW_MS));
+  const [line] = bench.log.lines.filter(({ msg }) => msg === 'the collector refused samples');
+  expect(line?.reasons).toEqual([
+    { reason: 'too_far_ahead', samples: 3, firstSeries: 'temp' },
+    { reason: 'sentinel', samples: 1, firstSeries: 'power' },
+  ]);
+  expect(Math.round(Number(line?.clockAheadMs) / 60_000)).toBe(60);
+});
+
+test('refusals make a line a minute, in which all of them are counted', () => {
+  const clock = new FakeClock(NOW_MS);
+  const { logger, lines } = createRecordingLogger();
+  const log = new RejectionLog(clock, logger);
+  log.greeted({ ...TEST_HELLO, timeMs: NOW_MS });
+  const ack: BatchAck = {
+    epoch: 1,
+    sequence: 1,
+    status: 'partial',
+    accepted: 0,
+    rejected: 2,
+    rejections: [{ reason: 'cardinality_node', count: 2, firstSeries: 'x' }],
+    retryAfterMs: 0,
+    message: '',
+  };
+  for (let second = 0; second < 90; second += 1) {
+    log.refused(ack, 2);
+    clock.advance(1000);
+  }
+  log.refused({ ...ack, rejections: [] }, 5);
+  log.close();
+  log.close();
+  const samples = lines.map(({ reasons }) => (reasons as { samples: number }[])[0]?.samples);
+  expect(samples).toEqual([2, 118, 60]);
+  expect(lines.every((line) => !('clockAheadMs' in line))).toBe(true);
+  expect(log.totals).toEqual(
+    new Map([
+      ['cardinality_node', 180],
+      ['other', 5],
+    ]),
+  );
+});
