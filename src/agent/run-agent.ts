@@ -6,6 +6,7 @@ import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
+import type { OpenEndpoint } from '../client/client-endpoints.ts';
 import type { AgentSettings, ServerSettings } from './agent-command.ts';
 import { AgentLoop } from './agent-loop.ts';
 import { TelemetryClient } from '../client/client.ts';
@@ -19,6 +20,11 @@ const DRAIN_DEADLINE_MS = 10_000;
 export interface AgentDeps {
   readonly clock: Clock;
   readonly logger: Logger;
+}
+
+/** What only an agent that sends needs. */
+export interface SendingAgentDeps extends AgentDeps {
+  readonly openEndpoint: OpenEndpoint;
 }
 
 /** What a finished run leaves behind. */
@@ -40,7 +46,7 @@ export class Agent {
 
   /** Reads the certificates and opens sources and spool. Rejects with an OperatingError. */
   static async start(
-    deps: AgentDeps,
+    deps: SendingAgentDeps,
     settings: AgentSettings,
     server: ServerSettings,
   ): Promise<Agent> {

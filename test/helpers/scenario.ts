@@ -11,6 +11,7 @@ import { Deployment, type Settings } from '../../trials/harness/deployment.ts';
 import { WarehouseQuery } from '../../trials/harness/warehouse-query.ts';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 
 export class Scenario {
@@ -52,7 +53,11 @@ export class Scenario {
         ackTimeoutMs: 3000,
         backoff: { initialMs: 20, maxMs: 250 },
       },
-      { clock: systemClock, logger: pino({ enabled: false }) },
+      {
+        clock: systemClock,
+        logger: pino({ enabled: false }),
+        openEndpoint: openQuicEndpoint,
+      },
     );
     this.#clients.push(client);
     return client;

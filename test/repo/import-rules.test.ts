@@ -82,6 +82,8 @@ describe('the rules of imports', () => {
       file('src/collector/daemon.ts', '../agent/agent-loop.ts'),
       file('src/collector/daemon.ts', '../../trials/harness/daemon-process.ts'),
       file('src/client/client.ts', '../observability/logger.ts'),
+      file('src/client/client.ts', '../transport/quiche/quiche-endpoint.ts'),
+      file('src/agent/run-agent.ts', '../transport/quiche/quiche-endpoint.ts'),
       file('src/agent/main.ts', '../collector/cli/program.ts'),
       file('src/collector/cli/a.ts', '../../../test/helpers/b.ts'),
       file('src/attic/a.ts', '../lib/clock.ts'),
@@ -100,7 +102,8 @@ describe('the rules of imports', () => {
       ),
       file('src/collector/writers/writer-worker.ts', '../../journal/lmdb/journal-reader.ts'),
       file('src/collector/writers/parquet/a.ts', '../../../warehouse/columns.ts', '../writer.ts'),
-      file('src/agent/main.ts', '../observability/logger.ts', '../client/client.ts'),
+      file('src/agent/main.ts', '../client/client.ts'),
+      file('src/agent/main.ts', '../transport/quiche/quiche-endpoint.ts'),
       file('src/collector/daemon.ts', './listener/listener.ts', '../config/paths.ts'),
     ];
     expect(right.flatMap(wrongDirections)).toEqual([]);

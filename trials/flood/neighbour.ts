@@ -7,6 +7,7 @@ import type { Deployment } from '../harness/deployment.ts';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { systemClock } from '../../src/lib/clock.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { pause } from './attack.ts';
 
 const BATCHES_PER_SECOND = 50;
@@ -47,7 +48,11 @@ export class Neighbour {
         nodeId: 'neighbour',
         spool: { maxBytes: 64 * 1024 * 1024 },
       },
-      { clock: systemClock, logger: pino({ enabled: false }) },
+      {
+        clock: systemClock,
+        logger: pino({ enabled: false }),
+        openEndpoint: openQuicEndpoint,
+      },
     );
     await client.connected();
     return new Neighbour(client);

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { DiskSpool } from '../../src/client/disk-spool.ts';
 import { sleep, systemClock } from '../../src/lib/clock.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { nodeName, tortureBatch, tortureTable } from './samples.ts';
 import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 import { IMPATIENT } from './torture-agent.ts';
@@ -16,7 +17,11 @@ const DRAIN_DEADLINE_MS = 600_000;
 
 const task = JSON.parse(process.argv[2] ?? '') as SpoolAgentTask & SpoolAgentLife;
 const nodeId = nodeName(task.node);
-const deps = { clock: systemClock, logger: pino({ enabled: false }) };
+const deps = {
+  clock: systemClock,
+  logger: pino({ enabled: false }),
+  openEndpoint: openQuicEndpoint,
+};
 const draining = new AbortController();
 process.on('message', () => draining.abort());
 process.on('disconnect', () => process.exit(0));

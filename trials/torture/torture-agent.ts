@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { type SendResult, TelemetryClient } from '../../src/client/client.ts';
 import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
+import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import type { Obligations } from './obligations.ts';
 import { nodeName, tortureBatch, tortureTable } from './samples.ts';
 
@@ -197,7 +198,11 @@ export class TortureAgent {
         spool: { maxBytes: 64 * 1024 * 1024 },
         ...IMPATIENT,
       },
-      { clock: this.#deps.clock, logger: pino({ enabled: false }) },
+      {
+        clock: this.#deps.clock,
+        logger: pino({ enabled: false }),
+        openEndpoint: openQuicEndpoint,
+      },
     );
   }
 
