@@ -46,6 +46,7 @@ import type { WriterName, WriterTask } from './writers/writer.ts';
 import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
+import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
 
 const MAINTENANCE_INTERVAL_MS = 1000;
 /** How long agents may take to get their last acknowledgements. */
@@ -306,7 +307,7 @@ function createListener(
   ingest: Ingest,
 ): Listener {
   const metrics = createListenerMetrics(registry);
-  const deps = { clock, logger: logger.child({ stage: 'listener' }), metrics };
+  const deps = { stack: quicheStack, clock, logger: logger.child({ stage: 'listener' }), metrics };
   return new Listener(deps, config, { open: (peer) => ingest.open(peer) });
 }
 

@@ -1,10 +1,15 @@
 /**
- * What the collector and the agent need of a QUIC stack, and nothing else. The implementation over
- * quiche lives beside this file; another stack can take its place by implementing `QuicEndpoint`.
+ * What the collector and the agent need of a transport, and nothing else. `quiche/` implements it;
+ * another stack takes its place by implementing `QuicStack` and passing `test/transport/seam.ts`.
+ * Only composition roots name a stack; everybody else is handed one.
+ *
+ * A stream is a number that means nothing outside its connection. A transport may have a single
+ * stream: then `openStream` gives it once, and it is bidirectional.
  *
  * Threading: everything happens on the event loop that opened the endpoint. Handlers are called
  * synchronously and must not throw. Buffers passed to `onData` are valid until the handler returns.
  */
+import type { Clock } from '../lib/clock.ts';
 
 export interface QuicAddress {
   readonly host: string;
@@ -20,6 +25,9 @@ export interface QuicCredentials {
   readonly keyPem: string;
   readonly caPem: string;
 }
+
+/** Whether both sides send on a stream, or only the one that opened it. */
+export type StreamKind = 'bidi' | 'uni';
 
 /** Bounds of one connection. The peer's bounds apply as well; the smaller of both counts. */
 export interface QuicTransportOptions {
@@ -50,7 +58,9 @@ export interface QuicConnection {
   /** DER, leaf first; verified against `caPem` by the time `onConnected` is called. */
   peerCertificates(): readonly Uint8Array[];
   /** A new stream of ours; undefined while the peer allows no more. */
-  openStream(kind: 'bidi' | 'uni'): number | undefined;
+  openStream(kind: StreamKind): number | undefined;
+  /** The kind of a stream of this connection, whoever opened it. */
+  streamKind(streamId: number): StreamKind;
   /** Queues `bytes` (copied) on a stream and sends as flow control allows. */
   write(streamId: number, bytes: Uint8Array, fin?: boolean): void;
   /** Bytes queued by `write` that the stack has not taken yet, over all streams. */
@@ -154,4 +164,15 @@ export interface QuicEndpoint {
    * Idempotent.
    */
   close(code: number, reason: string): Promise<void>;
+}
+
+/** An implementation of this seam. */
+export interface QuicStack {
+  /** Binds the socket. Rejects with OperatingError CANNOT_BIND. */
+  openEndpoint(options: QuicEndpointOptions, clock: Clock): Promise<QuicEndpoint>;
+  /**
+   * Throws OperatingError BAD_CREDENTIALS where the stack's TLS library would not take the trio: it
+   * may be more particular than Node's, for example about key usages.
+   */
+  checkCredentials(transport: QuicTransportOptions, credentials: QuicCredentials): void;
 }

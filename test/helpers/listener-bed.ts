@@ -17,6 +17,7 @@ import type { BatchAck, Hello, PeerIdentity } from '../../src/domain/telemetry.t
 import { QuicTestBed, type TestClient, type TestClientOptions } from './quic-pair.ts';
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
 import { TEST_HELLO } from './test-hello.ts';
+import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
 
 export interface ReceivedFrame {
   readonly peer: PeerIdentity;
@@ -92,7 +93,7 @@ export interface ListenerSettings {
 }
 
 export class ListenerBed {
-  readonly quic = new QuicTestBed();
+  readonly quic = new QuicTestBed(quicheStack);
   readonly #listeners: Listener[] = [];
   readonly #folders: string[] = [];
 
@@ -111,7 +112,8 @@ export class ListenerBed {
     const door = new RecordingDoor();
     const metrics = createListenerMetrics(registry);
     const clock = settings.clock ?? systemClock;
-    const listener = new Listener({ clock, logger: log.logger, metrics }, config, door);
+    const deps = { stack: quicheStack, clock, logger: log.logger, metrics };
+    const listener = new Listener(deps, config, door);
     const address = await listener.start();
     this.#listeners.push(listener);
     const metric = (name: string, labels = {}) => readMetric(registry, name, labels);

@@ -10,9 +10,9 @@ import type {
   QuicCredentials,
   QuicEndpoint,
   QuicRefusal,
+  QuicStack,
   QuicTransportOptions,
 } from '../../src/transport/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { QuicRecorder } from './quic-recorder.ts';
 import { SERVER_NAME } from './test-credentials.ts';
 
@@ -55,13 +55,18 @@ export interface TestClientOptions {
 
 /** Opens endpoints and closes them all at the end of a test. */
 export class QuicTestBed {
+  readonly #stack: QuicStack;
   readonly #endpoints: QuicEndpoint[] = [];
+
+  constructor(stack: QuicStack) {
+    this.#stack = stack;
+  }
 
   async server(credentials: QuicCredentials, options: TestServerOptions = {}): Promise<TestServer> {
     const recorder = new QuicRecorder();
     const refusals: QuicRefusal[] = [];
     const errors: unknown[] = [];
-    const endpoint = await openQuicEndpoint(
+    const endpoint = await this.#stack.openEndpoint(
       {
         bind: { host: options.host ?? '127.0.0.1', port: options.port ?? 0 },
         transport: { ...TEST_TRANSPORT, ...options.transport },
@@ -90,7 +95,7 @@ export class QuicTestBed {
     options: TestClientOptions = {},
   ): Promise<TestClient> {
     const recorder = options.recorder ?? new QuicRecorder();
-    const endpoint = await openQuicEndpoint(
+    const endpoint = await this.#stack.openEndpoint(
       {
         bind: { host: options.bindHost ?? '127.0.0.1', port: 0 },
         transport: { ...TEST_TRANSPORT, ...options.transport },

@@ -23,7 +23,7 @@ import type {
   QuicEndpoint,
   QuicHandlers,
 } from '../../src/transport/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
 import { Listener } from '../../src/collector/listener/listener.ts';
 import {
   createListenerMetrics,
@@ -119,7 +119,11 @@ export class ListenerUnderFire {
         snapshot = read;
       },
     };
-    const listener = new Listener({ clock: systemClock, logger, metrics }, config, { open: door });
+    const listener = new Listener(
+      { stack: quicheStack, clock: systemClock, logger, metrics },
+      config,
+      { open: door },
+    );
     const address = await listener.start();
     must(snapshot !== undefined, 'the listener shows its figures');
     const fire = new ListenerUnderFire({ address, listener, authority, folder, snapshot, bugs });
@@ -166,7 +170,7 @@ export class ListenerUnderFire {
     };
     const bind = { host: '127.0.0.1', port: 0 };
     const options = { bind, transport, socketBufferBytes: 1 << 20 };
-    const endpoint = await openQuicEndpoint(options, systemClock);
+    const endpoint = await quicheStack.openEndpoint(options, systemClock);
     const connection = endpoint.connect({
       remote: via,
       serverName: 'localhost',

@@ -16,9 +16,9 @@ import type {
   QuicConnection,
   QuicCredentials,
   QuicEndpoint,
+  QuicStack,
   QuicTransportOptions,
 } from '../../transport/quic-endpoint.ts';
-import { checkCredentials, openQuicEndpoint } from '../../transport/quiche/quiche-endpoint.ts';
 import { repeat } from '../../lib/repeat.ts';
 import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
@@ -35,6 +35,7 @@ const CLOSE_POLL_MS = 5;
 const CLOSE_LINGER_MS = 100;
 
 export interface ListenerDeps {
+  readonly stack: QuicStack;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: ListenerMetrics;
@@ -165,7 +166,7 @@ export class Listener {
   }
 
   #loadCredentials(): TlsCredentials {
-    const { logger, metrics, clock } = this.#deps;
+    const { stack, logger, metrics, clock } = this.#deps;
     const observer = {
       onLoaded(certificate: CertificateFacts) {
         metrics.credentialsLoaded(certificate);
@@ -179,7 +180,7 @@ export class Listener {
       },
     };
     const tryOut = (credentials: QuicCredentials) =>
-      checkCredentials(transportOf(this.#config.server), credentials);
+      stack.checkCredentials(transportOf(this.#config.server), credentials);
     return new TlsCredentials(this.#config.security, clock, observer, tryOut);
   }
 
@@ -201,10 +202,10 @@ export class Listener {
 
   #openEndpoint(credentials: TlsCredentials): Promise<QuicEndpoint> {
     const { server } = this.#config;
-    const { clock, logger, metrics } = this.#deps;
+    const { stack, clock, logger, metrics } = this.#deps;
     const bind = parseSocketAddress(server.listen_addr);
     assert(bind !== undefined, 'server.listen_addr was validated with the configuration');
-    return openQuicEndpoint(
+    return stack.openEndpoint(
       {
         bind,
         transport: transportOf(server),

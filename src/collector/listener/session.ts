@@ -180,7 +180,7 @@ export class Session {
   }
 
   #openStream(streamId: number): StreamState {
-    const isBidi = (streamId & 0b10) === 0;
+    const isBidi = this.#connection.streamKind(streamId) === 'bidi';
     const splitter = new FrameSplitter(this.#maxFrameBytes, this.#frameBuffers);
     const stream = { id: streamId, isBidi, splitter, frames: 0, framesInFlight: 0, isEnded: false };
     this.#streams.set(streamId, stream);

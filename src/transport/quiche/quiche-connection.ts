@@ -12,7 +12,7 @@
 import type { Connection, Host, RecvInfo } from '@matrixai/quic/native/types.js';
 import type { Clock } from '../../lib/clock.ts';
 import { closeReasonOf, type LocalClose, TRANSPORT_CONNECTION_REFUSED } from '../close-reason.ts';
-import type { QuicAddress, QuicConnection, QuicHandlers } from '../quic-endpoint.ts';
+import type { QuicAddress, QuicConnection, QuicHandlers, StreamKind } from '../quic-endpoint.ts';
 import { type StreamReader, type StreamSink, StreamWriter } from './stream-io.ts';
 
 /** Datagrams sent for one connection in one turn, so that a wide congestion window yields too. */
@@ -117,9 +117,14 @@ export class QuicheConnection implements QuicConnection {
     return this.#quiche?.peerCertChain() ?? [];
   }
 
-  openStream(kind: 'bidi' | 'uni'): number | undefined {
+  openStream(kind: StreamKind): number | undefined {
     if (this.#isClosing || !this.#isConnected) return undefined;
     return this.#writer.open(kind);
+  }
+
+  /** The second bit of an id (RFC 9000 section 2.1). */
+  streamKind(streamId: number): StreamKind {
+    return (streamId & 0b10) === 0 ? 'bidi' : 'uni';
   }
 
   write(streamId: number, bytes: Uint8Array, fin = false): void {

@@ -27,11 +27,10 @@ import type {
   QuicConnection,
   QuicConnectOptions,
   QuicCounters,
-  QuicCredentials,
   QuicEndpoint,
   QuicEndpointOptions,
   QuicRefusal,
-  QuicTransportOptions,
+  QuicStack,
 } from '../quic-endpoint.ts';
 import { AcceptConfig, buildConnectionConfig } from './quiche-config.ts';
 import {
@@ -54,16 +53,13 @@ export async function openQuicEndpoint(
   return new QuicheEndpoint(options, clock, socket);
 }
 
-/**
- * Throws OperatingError BAD_CREDENTIALS where the TLS library would not take the trio: it is more
- * particular than Node's, for example about key usages.
- */
-export function checkCredentials(
-  transport: QuicTransportOptions,
-  credentials: QuicCredentials,
-): void {
-  buildConnectionConfig(transport, credentials);
-}
+/** The stack over quiche. */
+export const quicheStack: QuicStack = {
+  openEndpoint: openQuicEndpoint,
+  checkCredentials(transport, credentials) {
+    buildConnectionConfig(transport, credentials);
+  },
+};
 
 class QuicheEndpoint implements QuicEndpoint {
   readonly #options: QuicEndpointOptions;

@@ -264,6 +264,7 @@ test('a stream that is reset inside a frame loses that frame only', async () => 
   const closes: number[] = [];
   const connection = {
     queuedBytes: 0,
+    streamKind: () => 'bidi',
     write: (_stream: number, bytes: Uint8Array, fin?: boolean) => written.push({ bytes, fin }),
     close: (code: number) => closes.push(code),
   } as unknown as QuicConnection;

@@ -93,14 +93,9 @@ const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonl
       why: 'composition roots choose the journal, and its types have no seam yet',
     },
     {
-      from: /^src\/collector\/listener\/listener\.ts$/,
+      from: /^src\/(collector\/daemon|agent\/main)\.ts$/,
       to: /^src\/transport\/quiche\/quiche-endpoint\.ts$/,
-      why: 'the endpoint is not handed in yet',
-    },
-    {
-      from: /^src\/agent\/main\.ts$/,
-      to: /^src\/transport\/quiche\/quiche-endpoint\.ts$/,
-      why: 'the composition root chooses the QUIC stack',
+      why: 'composition roots choose the transport',
     },
     {
       from: /^src\/collector\/writers\/writer-worker\.ts$/,

@@ -12,6 +12,7 @@ import {
   SERVER_NAME,
   type TestAuthorities,
 } from '../../helpers/test-credentials.ts';
+import { quicheStack } from '../../../src/transport/quiche/quiche-endpoint.ts';
 
 /** Debian's client of another QUIC stack and another TLS library; it speaks HTTP/3 only. */
 const CLIENT = { program: 'gtlsclient', debianPackage: 'ngtcp2-client' };
@@ -19,7 +20,7 @@ const HTTP3 = 'h3';
 const CERTIFICATE_REQUIRED = 256 + 116;
 
 let authorities: TestAuthorities;
-const bed = new QuicTestBed();
+const bed = new QuicTestBed(quicheStack);
 let tool: string | undefined;
 
 beforeAll(async () => {

@@ -8,7 +8,7 @@ import type {
   QuicCredentials,
   QuicTransportOptions,
 } from '../../../src/transport/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../../src/transport/quiche/quiche-endpoint.ts';
+import { quicheStack } from '../../../src/transport/quiche/quiche-endpoint.ts';
 import { ALPN_PROTOCOL } from '../../../src/domain/telemetry.ts';
 import { type AttackTask, turn } from '../attack.ts';
 
@@ -48,7 +48,7 @@ export async function connectPeer(
   const { promise: greeted, resolve: greet } = promiseParts<void>();
   const { promise: closed, resolve: close } = promiseParts<QuicCloseReason>();
   const state = { isGreeted: false, isOpen: true, receivedBytes: 0 };
-  const endpoint = await openQuicEndpoint(
+  const endpoint = await quicheStack.openEndpoint(
     {
       bind: { host: '127.0.0.1', port: 0 },
       transport: { ...TRANSPORT, ...options.transport },

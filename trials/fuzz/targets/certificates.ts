@@ -14,7 +14,7 @@ import {
 import { configSchema } from '../../../src/config/schema.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import { OperatingError } from '../../../src/lib/errors.ts';
-import { checkCredentials } from '../../../src/transport/quiche/quiche-endpoint.ts';
+import { quicheStack } from '../../../src/transport/quiche/quiche-endpoint.ts';
 import {
   parseAlternativeNames,
   readPeerIdentity,
@@ -129,7 +129,9 @@ function writeTrio(paths: Trio, input: Buffer, leaf: KeyPairPem, authority: KeyP
 function tryCredentials(paths: Trio): unknown {
   const observer = { onLoaded() {}, onReloadFailed() {} };
   try {
-    new TlsCredentials(paths, systemClock, observer, (trio) => checkCredentials(TRANSPORT, trio));
+    new TlsCredentials(paths, systemClock, observer, (trio) =>
+      quicheStack.checkCredentials(TRANSPORT, trio),
+    );
     return undefined;
   } catch (error) {
     return error ?? new Error('nothing was thrown');
