@@ -202,9 +202,7 @@ function startWriters(
     return new WriterThread(deps, { ...task, ...directories, startCursor });
   });
   for (const writer of writers) {
-    writer.start(({ cursor, deadLetteredSamples }) =>
-      journal.commitCursor(writer.name, cursor, deadLetteredSamples),
-    );
+    writer.start((progress) => journal.commitCursor(writer.name, progress));
     writer.notifyHead(journal.headSeq);
   }
   journal.onAppended((headSeq) => {

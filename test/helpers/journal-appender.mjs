@@ -51,7 +51,9 @@ async function consume() {
   for (;;) {
     const seq = Math.max(0, journal.headSeq - 500);
     for (const writer of ['influxdb', 'parquet']) {
-      if (seq > journal.cursor(writer)) await journal.commitCursor(writer, seq, 0);
+      const writtenSamples = (seq - journal.cursor(writer)) * SAMPLES;
+      if (writtenSamples === 0) continue;
+      await journal.commitCursor(writer, { cursor: seq, writtenSamples, deadLetteredSamples: 0 });
     }
     await new Promise((resolve) => setImmediate(resolve));
   }

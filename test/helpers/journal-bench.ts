@@ -63,6 +63,25 @@ export function entryOf(
   };
 }
 
+/**
+ * Moves a cursor over records of `size` samples each, as a writer that wrote all of them but
+ * `deadLettered`.
+ */
+export function passTo(
+  journal: Journal,
+  writer: string,
+  cursor: number,
+  { size = 10, deadLettered = 0 } = {},
+): Promise<void> {
+  const passed = (cursor - journal.cursor(writer)) * size;
+  const writtenSamples = Math.max(0, passed - deadLettered);
+  return journal.commitCursor(writer, {
+    cursor,
+    writtenSamples,
+    deadLetteredSamples: deadLettered,
+  });
+}
+
 /** Both equations of the ledger, as they must hold at every instant. */
 export function expectEvenBooks(journal: Journal): void {
   const { ledger } = journal;

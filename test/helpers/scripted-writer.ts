@@ -17,6 +17,7 @@ export class ScriptedWriter implements Writer {
   ticks = 0;
   flushes = 0;
   #taken = 0;
+  #waitingSamples = 0;
 
   async write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
     const seqs = records.map((record) => record.seq);
@@ -24,7 +25,8 @@ export class ScriptedWriter implements Writer {
     await this.beforeWrite(records);
     this.written.push(seqs);
     this.#taken = seqs.at(-1)!;
-    return this.holdsBack ? undefined : { cursor: this.#taken, deadLetteredSamples: 0 };
+    for (const { samples } of records) this.#waitingSamples += samples.values.length;
+    return this.holdsBack ? undefined : this.#progress();
   }
 
   async tick(): Promise<undefined> {
@@ -33,8 +35,13 @@ export class ScriptedWriter implements Writer {
 
   async flush(): Promise<WriterProgress | undefined> {
     this.flushes += 1;
-    if (this.#taken === 0) return undefined;
-    return { cursor: this.#taken, deadLetteredSamples: 0 };
+    return this.#taken === 0 ? undefined : this.#progress();
+  }
+
+  #progress(): WriterProgress {
+    const writtenSamples = this.#waitingSamples;
+    this.#waitingSamples = 0;
+    return { cursor: this.#taken, writtenSamples, deadLetteredSamples: 0 };
   }
 
   async close(): Promise<void> {}

@@ -4,6 +4,7 @@
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import type { Series, SeriesTable } from '../../src/domain/telemetry.ts';
 import type { FeedRecord } from '../../src/collector/writers/record-feed.ts';
+import type { WriterProgress } from '../../src/collector/writers/writer.ts';
 
 /** A gauge `name` with `labels`. */
 export function gauge(name: string, labels: Record<string, string> = {}): Series {
@@ -47,5 +48,15 @@ export class RecordBook {
     const table = this.tables.get(id);
     if (table === undefined) throw new Error(`no table ${id}`);
     return table;
+  };
+}
+
+/** What a writer reports that wrote all of the book's samples but `deadLettered`. */
+export function progressOf(book: RecordBook, deadLettered = 0): WriterProgress {
+  const { seq = 0, cumulativeSamples = 0 } = book.records.at(-1) ?? {};
+  return {
+    cursor: seq,
+    writtenSamples: cumulativeSamples - deadLettered,
+    deadLetteredSamples: deadLettered,
   };
 }

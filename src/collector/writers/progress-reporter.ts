@@ -2,6 +2,7 @@
  * Progress on its way to the main thread: one report at a time, and what comes up meanwhile becomes
  * one report more. So however slow the commits are, what waits for them is a single number.
  */
+import { mergeProgress } from '../../journal/cursor-progress.ts';
 import type { WriterProgress } from './writer.ts';
 
 export class ProgressReporter {
@@ -15,9 +16,7 @@ export class ProgressReporter {
   }
 
   report(progress: WriterProgress): void {
-    const deadLetteredSamples =
-      progress.deadLetteredSamples + (this.#waiting?.deadLetteredSamples ?? 0);
-    this.#waiting = { cursor: progress.cursor, deadLetteredSamples };
+    this.#waiting = mergeProgress(this.#waiting, progress);
     if (!this.#isUnderWay) this.#sendWaiting();
   }
 

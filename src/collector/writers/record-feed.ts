@@ -27,6 +27,8 @@ export interface RecordSource {
     readonly records: readonly FeedRecord[];
     readonly damaged: readonly { readonly seq: number; readonly why: string }[];
   };
+  /** Samples of the journal up to and including the record `seq`; undefined where none can tell. */
+  samplesUpTo(seq: number): number | undefined;
 }
 
 export interface RecordFeedDeps {
@@ -45,8 +47,8 @@ export class RecordFeed {
   readonly #knownTables = new WeightedCache<true>(KNOWN_TABLES);
   #readSeq: number;
   #takenSeq: number;
-  /** The last good record before the next slice; its total is unknown at first. */
-  #last: { seq: number; cumulativeSamples: number } | undefined;
+  /** Samples up to the last good record before the next slice; unknown after a move. */
+  #samplesBefore: number | undefined;
   /** Samples lost in front of a good record, by its seq, until the cursor passes it. */
   readonly #lost = new Map<number, number>();
   #notedSeq = 0;
@@ -100,8 +102,11 @@ export class RecordFeed {
 
   /** The writer has taken the records up to `seq`. */
   taken(seq: number): void {
-    const last = this.#pending.findLast((record) => record.seq <= seq);
-    if (last !== undefined) this.#last = last;
+    // A writer may say of earlier records that they are safe: that is no news here.
+    if (seq > this.#takenSeq) {
+      const last = this.#pending.findLast((record) => record.seq <= seq);
+      this.#samplesBefore = last?.cumulativeSamples ?? this.#samplesBefore;
+    }
     this.#readSeq = Math.max(this.#readSeq, seq);
     this.#takenSeq = Math.max(this.#takenSeq, seq);
   }
@@ -110,7 +115,7 @@ export class RecordFeed {
   moveTo(seq: number): void {
     this.#readSeq = seq;
     this.#takenSeq = seq;
-    this.#last = undefined;
+    this.#samplesBefore = undefined;
     this.#pending = [];
   }
 
@@ -157,16 +162,13 @@ export class RecordFeed {
     all: readonly FeedRecord[],
     damaged: readonly { seq: number }[],
   ): void {
-    let before = this.#last;
+    let before = this.#samplesBefore ?? this.#deps.source.samplesUpTo(this.#takenSeq);
     for (const record of records) {
       const total = record.cumulativeSamples - record.samples.values.length;
       // Without a total to start from, what can be counted is the records whose table is missing.
-      const lost =
-        before !== undefined
-          ? total - before.cumulativeSamples
-          : samplesOf(all, damaged, record.seq);
+      const lost = before === undefined ? samplesOf(all, damaged, record.seq) : total - before;
       if (lost > 0) this.#lost.set(record.seq, lost);
-      before = record;
+      before = record.cumulativeSamples;
     }
   }
 }

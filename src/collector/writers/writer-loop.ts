@@ -255,7 +255,7 @@ export class WriterLoop {
     this.#lastProgressMs = this.#deps.clock.nowMs();
     const lost = this.#deps.feed.lostUpTo(this.#cursor);
     const deadLetteredSamples = progress.deadLetteredSamples + lost;
-    this.#deps.report({ cursor: this.#cursor, deadLetteredSamples });
+    this.#deps.report({ ...progress, cursor: this.#cursor, deadLetteredSamples });
   }
 
   #fail(fault: WriteFault): void {

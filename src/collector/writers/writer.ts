@@ -10,6 +10,7 @@ import type { InfluxConfig, ParquetConfig } from '../../config/schema.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { FileSystem } from '../../lib/filesystem.ts';
 import type { SampleColumns, SeriesTable } from '../../domain/telemetry.ts';
+import type { CursorProgress } from '../../journal/cursor-progress.ts';
 
 /** The writers there are: metrics label, cursor name and ledger name. */
 export const WRITER_NAMES = ['influxdb', 'parquet'] as const;
@@ -31,13 +32,8 @@ export interface WriterRecord {
   readonly bytes: number;
 }
 
-/** How far a writer has come. */
-export interface WriterProgress {
-  /** Every record up to this seq is safely at its destination, or dead-lettered. */
-  readonly cursor: number;
-  /** Samples given up since the last progress; the rest up to `cursor` was written. */
-  readonly deadLetteredSamples: number;
-}
+/** How far a writer has come, as the journal books it. */
+export type WriterProgress = CursorProgress;
 
 export interface Writer {
   /**

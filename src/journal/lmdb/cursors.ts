@@ -3,6 +3,7 @@
  * transaction. Moves of one writer that wait together become one.
  */
 import { assert } from '../../lib/errors.ts';
+import { type CursorProgress, mergeProgress } from '../cursor-progress.ts';
 import type { WriterLedger } from './ledger.ts';
 import type { Position } from './record.ts';
 
@@ -14,8 +15,7 @@ export interface Cursor extends WriterLedger {
 /** What one transaction changes for one writer. */
 export interface CursorMove {
   readonly writer: string;
-  readonly seq: number;
-  readonly deadLetteredSamples: number;
+  readonly progress: CursorProgress;
   readonly waiting: readonly CursorWaiter[];
 }
 
@@ -50,22 +50,23 @@ export class Cursors {
     return this.#moves.size > 0;
   }
 
-  request(writer: string, seq: number, deadLetteredSamples: number, waiter: CursorWaiter): void {
+  request(writer: string, progress: CursorProgress, waiter: CursorWaiter): void {
+    const { cursor, writtenSamples, deadLetteredSamples } = progress;
     const earlier = this.#moves.get(writer);
-    const from = earlier?.seq ?? this.#taken.get(writer) ?? this.row(writer).position.seq;
-    assert(seq >= from, `cursor of ${writer} would go back from ${from} to ${seq}`);
-    assert(deadLetteredSamples >= 0, 'negative number of dead letters');
+    const from =
+      earlier?.progress.cursor ?? this.#taken.get(writer) ?? this.row(writer).position.seq;
+    assert(cursor >= from, `cursor of ${writer} would go back from ${from} to ${cursor}`);
+    assert(Math.min(writtenSamples, deadLetteredSamples) >= 0, 'negative number of samples');
     this.#moves.set(writer, {
       writer,
-      seq,
-      deadLetteredSamples: (earlier?.deadLetteredSamples ?? 0) + deadLetteredSamples,
+      progress: mergeProgress(earlier?.progress, progress),
       waiting: [...(earlier?.waiting ?? []), waiter],
     });
   }
 
   take(): CursorMove[] {
     const moves = [...this.#moves.values()];
-    for (const { writer, seq } of moves) this.#taken.set(writer, seq);
+    for (const { writer, progress } of moves) this.#taken.set(writer, progress.cursor);
     this.#moves.clear();
     return moves;
   }
@@ -96,17 +97,16 @@ export class Cursors {
 }
 
 /**
- * A writer's row once it stands at `position`. Dead letters beyond the samples it passed (a batch
- * that was given up twice, around a failure) count once, so that the books stay even.
+ * A writer's row once it stands at `position`. What the writer counted is booked as it is: where
+ * that is not what the cursor passed, the ledger shows it (ledger.ts).
  */
-export function moveCursor(row: Cursor, position: Position, deadLetteredSamples: number): Cursor {
+export function moveCursor(row: Cursor, position: Position, progress: CursorProgress): Cursor {
   const passed = position.cumulativeSamples - row.position.cumulativeSamples;
   assert(passed >= 0, 'cumulative samples go back');
-  const deadLettered = Math.min(deadLetteredSamples, passed);
   return {
     position,
-    written: row.written + passed - deadLettered,
-    deadLettered: row.deadLettered + deadLettered,
+    written: row.written + progress.writtenSamples,
+    deadLettered: row.deadLettered + progress.deadLetteredSamples,
     skipped: row.skipped,
   };
 }

@@ -5,7 +5,8 @@
  */
 import type { Cursor } from './cursors.ts';
 import { JournalEnvironment, readJson } from './environment.ts';
-import { type DamagedRecord, decodeRecord, type JournalRecord } from './record.ts';
+import { STATE_KEY, type StoredState } from './journal-state.ts';
+import { type DamagedRecord, decodeRecord, type JournalRecord, readPosition } from './record.ts';
 
 export interface JournalSlice {
   /** In seq order. */
@@ -56,6 +57,20 @@ export class JournalReader {
     } finally {
       this.#env.refresh();
     }
+  }
+
+  /**
+   * Samples of the journal up to and including the record `seq`; undefined where that record is
+   * damaged, or gone and not the last one that is.
+   */
+  samplesUpTo(seq: number): number | undefined {
+    if (seq === 0) return 0;
+    return this.#fresh(() => {
+      const bytes = this.#env.logBytes(seq);
+      if (bytes !== undefined) return readPosition(seq, bytes)?.cumulativeSamples;
+      const tail = readJson<StoredState>(this.#env.tables.meta, STATE_KEY)?.tail;
+      return tail?.seq === seq ? tail.cumulativeSamples : undefined;
+    });
   }
 
   /** A copy of the encoded series table; undefined where it is not stored. */

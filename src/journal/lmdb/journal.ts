@@ -28,6 +28,7 @@ import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { promiseParts } from '../../lib/promise-parts.ts';
 import { repeat } from '../../lib/repeat.ts';
 import type { SeriesChange } from '../../domain/telemetry.ts';
+import type { CursorProgress } from '../cursor-progress.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
 import { DiskBudget } from './disk-budget.ts';
@@ -245,15 +246,15 @@ export class Journal {
   }
 
   /**
-   * Moves a writer's cursor forward; its ledger moves in the same transaction.
-   * `deadLetteredSamples` of those passed were given up, the rest written. Resolves once on disk;
-   * rejects with OperatingError, and then the cursor stands where it stood.
+   * Moves a writer's cursor forward; its ledger moves in the same transaction. Resolves once on
+   * disk; rejects with OperatingError, and then the cursor stands where it stood.
    */
-  commitCursor(writer: string, seq: number, deadLetteredSamples: number): Promise<void> {
+  commitCursor(writer: string, progress: CursorProgress): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));
-    assert(seq <= this.headSeq, `cursor of ${writer} at ${seq}, beyond the head`);
+    const { cursor } = progress;
+    assert(cursor <= this.headSeq, `cursor of ${writer} at ${cursor}, beyond the head`);
     const { promise, resolve, reject } = promiseParts<void>();
-    this.#core.cursors.request(writer, seq, deadLetteredSamples, { resolve, reject });
+    this.#core.cursors.request(writer, progress, { resolve, reject });
     this.#work();
     return promise;
   }

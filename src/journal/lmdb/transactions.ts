@@ -96,9 +96,9 @@ export function planMaintenance(
   const { env } = core;
   const writes = new WriteList();
   const rows = new Map<string, Cursor>(core.cursors.rows);
-  for (const { writer, seq, deadLetteredSamples } of moves) {
-    const position = positionOf(env, seq, core.head);
-    const row = moveCursor(core.cursors.row(writer), position, deadLetteredSamples);
+  for (const { writer, progress } of moves) {
+    const position = positionOf(env, progress.cursor, core.head);
+    const row = moveCursor(core.cursors.row(writer), position, progress);
     rows.set(writer, row);
     writes.putJson(env.tables.cursors, writer, row);
   }

@@ -11,7 +11,7 @@ import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { PeerIdentity } from '../../../src/domain/telemetry.ts';
 import { countedSamples } from '../../helpers/counted-samples.ts';
-import { openJournal } from '../../helpers/journal-bench.ts';
+import { openJournal, passTo } from '../../helpers/journal-bench.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 import { testLimits } from '../../helpers/test-limits.ts';
 import { TEST_LIMITS } from '../../helpers/wire-batch.ts';
@@ -145,7 +145,7 @@ test('when the journal is full the batch is sent back, counted nowhere, and take
   expect(journal.producer('gpu-001', 1, sequence)).toBe('new');
 
   for (const writer of ['influxdb', 'parquet']) {
-    await journal.commitCursor(writer, journal.headSeq, 0);
+    await passTo(journal, writer, journal.headSeq, { size: SAMPLES });
   }
   let ack = await session.receive(frameOf(sequence));
   while (ack.status === 'throttled') {

@@ -57,7 +57,7 @@ test('a thread that hangs is ended, and another one does its work', async () => 
     },
   );
   onTestFinished(() => thread.close());
-  thread.start((progress) => journal.commitCursor('parquet', progress.cursor, 0));
+  thread.start((progress) => journal.commitCursor('parquet', progress));
   await eventually('it speaks', () => thread.status.stats.visible_files === 0);
   // Opening a pipe that nobody reads blocks the thread in the system.
   const pipe = path.join(root, '.staging', 'part-c1-canary.tmp');

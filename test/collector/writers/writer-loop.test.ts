@@ -27,6 +27,10 @@ function setUp(startCursor = 0) {
         damaged: all.filter(({ seq }) => damaged.has(seq)).map(({ seq }) => ({ seq, why: 'CRC' })),
       };
     },
+    samplesUpTo(seq) {
+      if (seq === 0) return 0;
+      return damaged.has(seq) ? undefined : book.records[seq - 1]?.cumulativeSamples;
+    },
   };
   const feed = new RecordFeed({ ...deps, source }, startCursor);
   const report = (progress: WriterProgress) => void reports.push(progress);
@@ -64,7 +68,7 @@ test('a new record is written at once and its progress reported', async () => {
   append(2);
   await settle();
   expect(writer.written).toEqual([[1, 2]]);
-  expect(reports).toEqual([{ cursor: 2, deadLetteredSamples: 0 }]);
+  expect(reports).toEqual([{ cursor: 2, writtenSamples: 6, deadLetteredSamples: 0 }]);
   expect(loop.status()).toMatchObject({ state: 'running', cursor: 2, oldestUnsafeMs: 0 });
 });
 
@@ -106,7 +110,7 @@ test('after a failure the same records come again, and nothing is reported befor
   await advance(260);
   await advance(600);
   expect(writer.written).toEqual([[1, 2, 3]]);
-  expect(reports).toEqual([{ cursor: 3, deadLetteredSamples: 0 }]);
+  expect(reports).toEqual([{ cursor: 3, writtenSamples: 9, deadLetteredSamples: 0 }]);
   expect(loop.status()).toMatchObject({ state: 'running', failingSinceMs: 0, lastError: '' });
 });
 
@@ -162,11 +166,13 @@ test('what was safe before a failure is not written again', async () => {
   const { writer, reports, append, advance, settle } = setUp();
   writer.beforeWrite = () => {
     if (writer.calls.length > 1) return;
-    throw fault('throttled', { progress: { cursor: 4, deadLetteredSamples: 2 } });
+    throw fault('throttled', {
+      progress: { cursor: 4, writtenSamples: 10, deadLetteredSamples: 2 },
+    });
   };
   append(6);
   await settle();
-  expect(reports).toEqual([{ cursor: 4, deadLetteredSamples: 2 }]);
+  expect(reports).toEqual([{ cursor: 4, writtenSamples: 10, deadLetteredSamples: 2 }]);
   await advance(300);
   expect(writer.written).toEqual([[5, 6]]);
 });
@@ -179,7 +185,7 @@ test('a damaged record is noted, passed over, and its samples are counted', asyn
   append(1, 2);
   await settle();
   expect(writer.written).toEqual([[1, 4]]);
-  expect(reports).toEqual([{ cursor: 4, deadLetteredSamples: 14 }]);
+  expect(reports).toEqual([{ cursor: 4, writtenSamples: 7, deadLetteredSamples: 14 }]);
   expect(deps.letters.map(({ seq, reason }) => [seq, reason])).toEqual([
     [2, 'damaged journal record: CRC'],
     [3, 'damaged journal record: CRC'],
@@ -200,8 +206,33 @@ test('a damaged record at the end waits for the next good one, noted once', asyn
   append(1);
   await advance(1000);
   expect(writer.written).toEqual([[1], [3]]);
-  expect(reports.at(-1)).toEqual({ cursor: 3, deadLetteredSamples: 3 });
+  expect(reports.at(-1)).toEqual({ cursor: 3, writtenSamples: 3, deadLetteredSamples: 3 });
   expect(deps.letters.length).toBe(1);
+});
+
+test('damaged records right after the cursor that reading starts at are counted', async () => {
+  const { damaged, reports, append, settle } = setUp(2);
+  append(2, 5);
+  damaged.add(3).add(4);
+  append(2, 7);
+  append(1, 2);
+  await settle();
+  expect(reports).toEqual([{ cursor: 5, writtenSamples: 2, deadLetteredSamples: 14 }]);
+});
+
+test('what a writer says of the first records of a slice costs the later ones nothing', async () => {
+  const { writer, reports, append, settle, advance } = setUp();
+  const write = writer.write.bind(writer);
+  // Seals after the first record, as the Parquet writer does when many hours are open.
+  writer.write = async (records) => {
+    const progress = await write(records);
+    return writer.calls.length > 1 ? progress : { ...progress!, cursor: 1, writtenSamples: 3 };
+  };
+  append(2);
+  await settle();
+  append(2);
+  await advance(1000);
+  expect(reports.map(({ deadLetteredSamples }) => deadLetteredSamples)).toEqual([0, 0]);
 });
 
 test('a record whose series table is missing is passed over like a damaged one', async () => {
@@ -211,7 +242,7 @@ test('a record whose series table is missing is passed over like a damaged one',
   append(1);
   await settle();
   expect(writer.written).toEqual([[2]]);
-  expect(reports).toEqual([{ cursor: 2, deadLetteredSamples: 1 }]);
+  expect(reports).toEqual([{ cursor: 2, writtenSamples: 3, deadLetteredSamples: 1 }]);
   expect(deps.letters[0]!.reason).toContain('no table');
 });
 
@@ -247,7 +278,7 @@ test('draining writes what waits, flushes and then reads no more', async () => {
   await settle();
   await drained;
   expect(writer.written.flat()).toEqual([1, 2, 3, 4, 5]);
-  expect(reports).toEqual([{ cursor: 5, deadLetteredSamples: 0 }]);
+  expect(reports).toEqual([{ cursor: 5, writtenSamples: 15, deadLetteredSamples: 0 }]);
   append(1);
   await advance(5000);
   expect(writer.written.flat().length).toBe(5);

@@ -51,7 +51,7 @@ async function setUp(changes: Record<string, unknown> = {}) {
   });
   const commits: WriterProgress[] = [];
   const commit = async (progress: WriterProgress) => {
-    await journal.commitCursor('influxdb', progress.cursor, progress.deadLetteredSamples);
+    await journal.commitCursor('influxdb', progress);
     commits.push(progress);
   };
   journal.onAppended((seq) => thread.notifyHead(seq));

@@ -2,7 +2,13 @@
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
-import { entryOf, expectEvenBooks, openJournal, WRITERS } from '../../helpers/journal-bench.ts';
+import {
+  entryOf,
+  expectEvenBooks,
+  openJournal,
+  passTo,
+  WRITERS,
+} from '../../helpers/journal-bench.ts';
 import { createRecordingLogger } from '../../helpers/recording-logger.ts';
 import { smallDisk } from '../../helpers/small-disk.ts';
 
@@ -57,10 +63,10 @@ describe('journal on a full disk', () => {
       journal.append(entryOf(at + 1, { size: 500 })),
     );
     await Promise.all(all);
-    for (const writer of WRITERS) await journal.commitCursor(writer, 50, 0);
+    for (const writer of WRITERS) await passTo(journal, writer, 50, { size: 500 });
     disk.fill(0);
     await expect(journal.append(entryOf(401))).rejects.toMatchObject({ code: 'JOURNAL_FULL' });
-    for (const writer of WRITERS) await journal.commitCursor(writer, 400, 0);
+    for (const writer of WRITERS) await passTo(journal, writer, 400, { size: 500 });
     expect(journal.tailSeq).toBe(400);
     expectEvenBooks(journal);
     disk.empty();

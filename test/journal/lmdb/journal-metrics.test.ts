@@ -2,7 +2,7 @@ import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import { createJournalMetrics } from '../../../src/journal/lmdb/journal-metrics.ts';
 import { createLedgerMetrics } from '../../../src/journal/lmdb/ledger-metrics.ts';
-import { entryOf, openJournal } from '../../helpers/journal-bench.ts';
+import { entryOf, openJournal, passTo } from '../../helpers/journal-bench.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
 describe('journal metrics', () => {
@@ -15,7 +15,7 @@ describe('journal metrics', () => {
       createLedgerMetrics(registry, journal);
       await journal.append(entryOf(round));
       await journal.append(entryOf(round + 10));
-      await journal.commitCursor('parquet', journal.headSeq - 1, 4);
+      await passTo(journal, 'parquet', journal.headSeq - 1, { deadLettered: 4 });
       journal.ledger.countDuplicate(3);
       journal.ledger.countRejected('sentinel', 2);
       const text = await registry.metrics();

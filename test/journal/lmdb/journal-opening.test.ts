@@ -7,7 +7,7 @@ import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
-import { entryOf, expectEvenBooks, openJournal } from '../../helpers/journal-bench.ts';
+import { entryOf, expectEvenBooks, openJournal, passTo } from '../../helpers/journal-bench.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
 describe('opening a journal', () => {
@@ -33,7 +33,7 @@ describe('opening a journal', () => {
     const failed = journal.append(entryOf(2));
     await expect(failed).rejects.toMatchObject({ code: 'JOURNAL_UNAVAILABLE' });
     await expect(journal.append(entryOf(2))).rejects.toThrow('another daemon');
-    await expect(journal.commitCursor('parquet', 1, 0)).rejects.toThrow('another daemon');
+    await expect(passTo(journal, 'parquet', 1)).rejects.toThrow('another daemon');
     expect(broken).toEqual(['another daemon has taken the directory over']);
     expect([journal.headSeq, intruder.lastLogSeq()]).toEqual([1, 1]);
     await intruder.close();
@@ -107,7 +107,7 @@ describe('opening a journal', () => {
     const dir = tempDir();
     const journal = await openJournal(dir);
     for (const sequence of [1, 2, 3]) await journal.append(entryOf(sequence));
-    await journal.commitCursor('influxdb', 2, 5);
+    await passTo(journal, 'influxdb', 2, { deadLettered: 5 });
     const inspection = await inspectJournal(dir, { checkRecords: true });
     expect(inspection).toMatchObject({
       ...{ id: journal.id, headSeq: 3, tailSeq: 0, records: 3, liveBytes: journal.liveBytes },

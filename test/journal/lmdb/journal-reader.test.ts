@@ -7,7 +7,13 @@ import { describe, expect, test } from 'vitest';
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { eventually } from '../../helpers/eventually.ts';
-import { entryOf, expectEvenBooks, openJournal, WRITERS } from '../../helpers/journal-bench.ts';
+import {
+  entryOf,
+  expectEvenBooks,
+  openJournal,
+  passTo,
+  WRITERS,
+} from '../../helpers/journal-bench.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
 const WORKER = path.resolve(import.meta.dirname, '../../helpers/journal-reading-worker.mjs');
@@ -43,7 +49,7 @@ describe('journal reader', () => {
     const dir = tempDir();
     const journal = await openJournal(dir);
     for (const sequence of [1, 2, 3, 4]) await journal.append(entryOf(sequence));
-    for (const writer of WRITERS) await journal.commitCursor(writer, 2, 0);
+    for (const writer of WRITERS) await passTo(journal, writer, 2);
     const reader = JournalReader.open(dir);
     expect(reader.read(0, 10, 1e9).records.map(({ seq }) => seq)).toEqual([3, 4]);
     expect(reader.cursor('parquet')).toBe(2);
@@ -59,7 +65,7 @@ describe('journal reader', () => {
     for (let sequence = 1; sequence <= 600; sequence += 1) {
       await journal.append(entryOf(sequence, { size: 2000 }));
       expect(reader.read(sequence - 1, 10, 1e9).lastSeq).toBe(sequence);
-      await journal.commitCursor('parquet', sequence, 0);
+      await passTo(journal, 'parquet', sequence);
       if (sequence === 200) ({ fileBytes } = await inspectJournal(dir));
     }
     // Freed pages are used again; a reader that held on to them would make the file grow threefold.
@@ -85,11 +91,11 @@ describe('journal reader', () => {
     expect(slice.lastSeq).toBe(4);
     expect((await inspectJournal(dir, { checkRecords: true })).damaged).toEqual(slice.damaged);
     // A cursor can stop at it and pass it, and the books count its samples.
-    await journal.commitCursor('parquet', 2, 10);
+    await passTo(journal, 'parquet', 2, { deadLettered: 10 });
     expect(journal.pendingSamples('parquet')).toBe(20);
     expectEvenBooks(journal);
-    await journal.commitCursor('parquet', 4, 0);
-    for (const seq of [1, 2, 3, 4]) await journal.commitCursor('influxdb', seq, 0);
+    await passTo(journal, 'parquet', 4);
+    for (const seq of [1, 2, 3, 4]) await passTo(journal, 'influxdb', seq);
     expect([journal.tailSeq, journal.liveBytes]).toEqual([4, 0]);
     expectEvenBooks(journal);
     await reader.close();
@@ -108,7 +114,7 @@ describe('journal reader', () => {
       sum += 10 * sequence;
       if (sequence % 8 === 0) await appended;
       if (sequence % 100 === 0 && read.lastSeq > journal.cursor('parquet')) {
-        await journal.commitCursor('parquet', read.lastSeq, 0);
+        await passTo(journal, 'parquet', read.lastSeq);
       }
     }
     await journal.durable();

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
-import { entryOf, expectEvenBooks, openJournal, WRITERS } from '../../helpers/journal-bench.ts';
+import {
+  entryOf,
+  expectEvenBooks,
+  openJournal,
+  passTo,
+  WRITERS,
+} from '../../helpers/journal-bench.ts';
 import { seededRandom } from '../../helpers/seeded-random.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
@@ -81,7 +87,7 @@ describe('journal', () => {
     expect(journal.isFull()).toBe(true);
     await expect(journal.append(entryOf(3))).rejects.toMatchObject({ code: 'JOURNAL_FULL' });
     expect(journal.producer('node-1', 1, 3)).toBe('new');
-    for (const writer of WRITERS) await journal.commitCursor(writer, 2, 0);
+    for (const writer of WRITERS) await passTo(journal, writer, 2);
     expect(journal.liveBytes).toBe(0);
     expect(await journal.append(entryOf(3))).toBe(3);
   });
@@ -97,7 +103,7 @@ describe('journal', () => {
     const appended = [1, 2].map((sequence) => journal.append(entryOf(sequence)));
     const closed = Promise.all([journal.close(), journal.close()]);
     await expect(journal.append(entryOf(3))).rejects.toMatchObject({ code: 'JOURNAL_UNAVAILABLE' });
-    await expect(journal.commitCursor('parquet', 0, 0)).rejects.toThrow('closed');
+    await expect(passTo(journal, 'parquet', 0)).rejects.toThrow('closed');
     expect(await Promise.all(appended)).toEqual([1, 2]);
     await closed;
     await journal.close();
@@ -112,11 +118,14 @@ describe('journal', () => {
     let journal = await openJournal(dir);
     let sequence = 0;
     let appended = 0;
+    /** Samples up to each record. */
+    const totals = [0];
     for (let step = 0; step < 300; step += 1) {
       const kind = random.below(20);
       if (kind < 10) {
         const size = random.below(50);
         appended += size;
+        totals.push(appended);
         sequence += 1;
         const done = journal.append(entryOf(sequence, { size }));
         expectEvenBooks(journal);
@@ -125,8 +134,14 @@ describe('journal', () => {
         const writer = WRITERS[random.below(2)]!;
         const from = journal.cursor(writer);
         const to = from + random.below(journal.headSeq - from + 1);
-        const done = journal.commitCursor(writer, to, random.below(20));
-        if (chance(0.2)) void journal.commitCursor(writer, to, 0);
+        const passed = totals[to]! - totals[from]!;
+        const deadLetteredSamples = random.below(passed + 1);
+        const writtenSamples = passed - deadLetteredSamples;
+        const done = journal.commitCursor(writer, {
+          ...{ cursor: to, writtenSamples, deadLetteredSamples },
+        });
+        const nothing = { cursor: to, writtenSamples: 0, deadLetteredSamples: 0 };
+        if (chance(0.2)) void journal.commitCursor(writer, nothing);
         expectEvenBooks(journal);
         await done;
         expect(journal.cursor(writer), `seed ${seed}`).toBe(to);

@@ -127,7 +127,7 @@ class InfluxWriter implements Writer {
 
   async #sendChunk(chunk: LineChunk, call: Call): Promise<void> {
     if (chunk.lines > 0) {
-      const outcome = await this.#send(chunk, 0, chunk.lines);
+      const outcome = await this.#send(chunk, 0, chunk.lines, call);
       if (outcome.kind === 'failed') throw failureFault(outcome);
       if (outcome.kind !== 'written') await this.#sendRefused(chunk, outcome, call);
     } else {
@@ -147,7 +147,7 @@ class InfluxWriter implements Writer {
     if (outcome.kind === 'failed') throw failureFault(outcome);
   }
 
-  async #send(chunk: LineChunk, from: number, to: number): Promise<WriteOutcome> {
+  async #send(chunk: LineChunk, from: number, to: number, call: Call): Promise<WriteOutcome> {
     const lines = chunk.view(from, to);
     const { outcome, sentBytes } = await this.#client.write(lines);
     this.#stats.requests_total += 1;
@@ -156,7 +156,7 @@ class InfluxWriter implements Writer {
       this.#hasAccepted = true;
       this.#stats.lines_total += to - from;
       this.#stats.line_bytes_total += lines.length;
-      for (let line = from; line < to; line++) this.#stats.fields_total += chunk.lineSamples[line]!;
+      this.#stats.fields_total += call.wrote(chunk, from, to);
     }
     if (outcome.kind === 'too_large' && to - from > 1) this.#shrinkChunks(lines.length);
     return outcome;
@@ -179,7 +179,7 @@ class InfluxWriter implements Writer {
     call: Call,
   ): Promise<void> {
     this.#stats.searches_total += 1;
-    const send = (from: number, to: number) => this.#send(chunk, from, to);
+    const send = (from: number, to: number) => this.#send(chunk, from, to, call);
     const result = await searchPoison(chunk.lines, first, send, MAX_SEARCH_REQUESTS);
     if (result.failure !== undefined) throw failureFault(result.failure);
     if (!this.#hasAccepted) {
@@ -234,6 +234,8 @@ class InfluxWriter implements Writer {
 /** What one call of `write` has achieved so far. */
 class Call {
   #cursor = 0;
+  /** By record, what became of its samples. */
+  readonly #written = new Map<number, number>();
   readonly #buried = new Map<number, number>();
 
   /** All records up to `seq` are safe; 0 says nothing new. */
@@ -241,19 +243,46 @@ class Call {
     if (seq > this.#cursor) this.#cursor = seq;
   }
 
-  bury(seq: number, samples: number): void {
-    this.#buried.set(seq, (this.#buried.get(seq) ?? 0) + samples);
+  /** The server took these lines. Returns their samples. */
+  wrote(chunk: LineChunk, from: number, to: number): number {
+    let all = 0;
+    for (let line = from; line < to; ) {
+      const index = chunk.lineRecord[line]!;
+      let samples = 0;
+      for (; line < to && chunk.lineRecord[line] === index; line++) {
+        samples += chunk.lineSamples[line]!;
+      }
+      addTo(this.#written, chunk.records[index]!.seq, samples);
+      all += samples;
+    }
+    return all;
   }
 
-  /** Dead letters of a record that is not complete wait for it: they will be found again. */
+  bury(seq: number, samples: number): void {
+    addTo(this.#buried, seq, samples);
+  }
+
+  /** What happened to a record that is not complete waits for it: it will be sent again. */
   progress(): WriterProgress | undefined {
     if (this.#cursor === 0) return undefined;
-    let deadLetteredSamples = 0;
-    for (const [seq, samples] of this.#buried) {
-      if (seq <= this.#cursor) deadLetteredSamples += samples;
-    }
-    return { cursor: this.#cursor, deadLetteredSamples };
+    return {
+      cursor: this.#cursor,
+      writtenSamples: sumUpTo(this.#written, this.#cursor),
+      deadLetteredSamples: sumUpTo(this.#buried, this.#cursor),
+    };
   }
+}
+
+function addTo(bySeq: Map<number, number>, seq: number, samples: number): void {
+  bySeq.set(seq, (bySeq.get(seq) ?? 0) + samples);
+}
+
+function sumUpTo(bySeq: ReadonlyMap<number, number>, lastSeq: number): number {
+  let sum = 0;
+  for (const [seq, samples] of bySeq) {
+    if (seq <= lastSeq) sum += samples;
+  }
+  return sum;
 }
 
 function failureFault(outcome: Extract<WriteOutcome, { kind: 'failed' }>): WriteFault {

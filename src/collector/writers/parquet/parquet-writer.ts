@@ -89,6 +89,10 @@ class ParquetWarehouseWriter implements Writer {
   /** The first record taken since the last seal. */
   #firstTakenSeq: number | undefined;
   #takenBytes = 0;
+  /** Rows taken since the last seal that earlier files hold already. */
+  #takenVisibleRows = 0;
+  /** Rows found safe since the last report. */
+  #writtenSamples = 0;
   #dueMs = 0;
   #dueMonotonicMs = 0;
 
@@ -237,7 +241,9 @@ class ParquetWarehouseWriter implements Writer {
     }
     if (this.#cursor === this.#reportedCursor) return undefined;
     this.#reportedCursor = this.#cursor;
-    return { cursor: this.#cursor, deadLetteredSamples: 0 };
+    const writtenSamples = this.#writtenSamples;
+    this.#writtenSamples = 0;
+    return { cursor: this.#cursor, writtenSamples, deadLetteredSamples: 0 };
   }
 
   /** Going on after a failure without the lost records would leave them out for ever. */
@@ -262,7 +268,7 @@ class ParquetWarehouseWriter implements Writer {
       this.#dueMonotonicMs = clock.monotonicMs() + (this.#dueMs - nowMs);
     }
     const isWritten = (hourMs: number) => this.#covered.has(hourMs, record.seq);
-    this.#totals.skipped += this.#waiting.take(record, isWritten);
+    this.#takenVisibleRows += this.#waiting.take(record, isWritten);
     this.#takenSeq = record.seq;
     this.#takenBytes += record.bytes;
   }
@@ -366,6 +372,7 @@ class ParquetWarehouseWriter implements Writer {
     const bytes = sealed.reduce((sum, { staged }) => sum + staged.bytes, 0);
     if (rows > 0) this.#rowBytes = bytes / rows;
     this.#totals.rows += rows;
+    this.#writtenSamples += rows;
     this.#totals.files += sealed.length;
     if (reason === 'memory') this.#totals.memorySeals++;
     this.#lastSealMs = this.#deps.clock.nowMs();
@@ -382,6 +389,9 @@ class ParquetWarehouseWriter implements Writer {
   /** Everything taken is visible and durable, or had no rows to write. */
   #advance(): void {
     this.#cursor = this.#takenSeq;
+    this.#writtenSamples += this.#takenVisibleRows;
+    this.#totals.skipped += this.#takenVisibleRows;
+    this.#takenVisibleRows = 0;
     this.#debt.settle(this.#cursor);
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
@@ -396,6 +406,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#takenSeq = this.#cursor;
     this.#firstTakenSeq = undefined;
     this.#takenBytes = 0;
+    this.#takenVisibleRows = 0;
     this.#mustRecover = true;
   }
 }

@@ -10,7 +10,7 @@ import {
 } from '../../../helpers/influx-stand-in.ts';
 import { parseLine } from '../../../helpers/line-protocol.ts';
 import { writerDeps } from '../../../helpers/writer-deps.ts';
-import { gauge, RecordBook } from '../../../helpers/writer-records.ts';
+import { gauge, progressOf, RecordBook } from '../../../helpers/writer-records.ts';
 
 const FLEET = { nodes: 3, gpus: 4, metrics: 10, rounds: 5 };
 const FLEET_RECORDS = FLEET.nodes * FLEET.rounds;
@@ -47,7 +47,7 @@ test.each([true, false])('every value arrives once with gzip %s', async (gzip) =
   const { server, book, writer } = await setUp({ gzip, max_batch_bytes: 20_000 });
   addFleet(book, FLEET);
   const progress = await writer.write(book.records);
-  expect(progress).toEqual({ cursor: FLEET_RECORDS, deadLetteredSamples: 0 });
+  expect(progress).toEqual(progressOf(book));
   expect(server.requests.length).toBeGreaterThan(1);
   const values = server.accepted.flatMap((line) =>
     Object.entries(line.fields).map(([key, value]) => [
@@ -86,7 +86,7 @@ test('a refused line becomes a dead letter and all others are written', async ()
   const progress = await writer.write(book.records);
   expect(deps.letters.length).toBe(FLEET.rounds);
   const lost = FLEET.rounds * FLEET.metrics;
-  expect(progress).toEqual({ cursor: FLEET_RECORDS, deadLetteredSamples: lost });
+  expect(progress).toEqual(progressOf(book, lost));
   for (const letter of deps.letters) {
     expect(letter).toMatchObject({
       ...{ reason: 'field type conflict', status: 400, nodeId: 'node-1', samples: FLEET.metrics },
@@ -107,10 +107,10 @@ test('a server that refuses everything from the start gets nothing given up', as
   expect(fault).toMatchObject({ reason: 'refused', status: 400, progress: undefined });
   expect(deps.letters).toEqual([]);
   server.answer = () => ({ status: 204 });
-  expect(await writer.write(book.records)).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  expect(await writer.write(book.records)).toEqual(progressOf(book));
   // Now the server is known to take lines: what it refuses is the line's own fault.
   server.answer = () => ({ status: 422, body: 'no' });
-  expect(await writer.write(book.records)).toEqual({ cursor: 1, deadLetteredSamples: 6 });
+  expect(await writer.write(book.records)).toEqual(progressOf(book, 6));
   await writer.close();
 });
 
@@ -134,7 +134,7 @@ test('a partial success of status 201 is searched like a refusal', async () => {
   server.answer = ({ lines }) =>
     lines.some(bad) ? { status: 201, body: 'line 3: rejected' } : { status: 204 };
   const progress = await writer.write(book.records);
-  expect(progress).toEqual({ cursor: 2, deadLetteredSamples: 2 });
+  expect(progress).toEqual(progressOf(book, 2));
   expect(deps.letters).toMatchObject([{ status: 201, reason: 'line 3: rejected' }]);
   await writer.close();
 });
@@ -166,7 +166,7 @@ test('a single line that is too large is a dead letter', async () => {
     ],
   );
   server.answer = ({ lines }) => ({ status: lines.join().length > 500 ? 413 : 204 });
-  expect(await writer.write(book.records)).toEqual({ cursor: 1, deadLetteredSamples: 1 });
+  expect(await writer.write(book.records)).toEqual(progressOf(book, 1));
   expect(deps.letters).toMatchObject([{ status: 413, samples: 1 }]);
   await writer.close();
 });
@@ -192,7 +192,7 @@ test.each<[string, Answer, object]>([
   expect(await faultOf(writer.write(book.records))).toMatchObject(expected);
   expect(deps.letters).toEqual([]);
   server.answer = () => ({ status: 204 });
-  expect(await writer.write(book.records)).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  expect(await writer.write(book.records)).toEqual(progressOf(book));
   await writer.close();
 });
 
@@ -269,7 +269,7 @@ test('a record without samples is passed, and one with unspeakable values is a d
   const { book, deps, writer } = await setUp();
   book.add('n1', [gauge('a')], []);
   book.add('n1', [gauge('a')], [[0, 1, Number.NaN]]);
-  expect(await writer.write(book.records)).toEqual({ cursor: 2, deadLetteredSamples: 1 });
+  expect(await writer.write(book.records)).toEqual(progressOf(book, 1));
   expect(deps.letters).toMatchObject([{ seq: 2, samples: 1, line: '' }]);
   await writer.close();
 });
@@ -277,12 +277,12 @@ test('a record without samples is passed, and one with unspeakable values is a d
 test('records without samples ask the server whether it would take any', async () => {
   const { server, book, writer } = await setUp();
   const empty = book.add('_collector', [], []);
-  expect(await writer.write([empty])).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  expect(await writer.write([empty])).toEqual(progressOf(book));
   expect(server.requests.map(({ url, lines }) => [url.pathname, lines])).toEqual([
     ['/api/v2/write', []],
   ]);
   server.answer = () => ({ status: 400, body: '{"message":"writing requires points"}' });
-  expect(await writer.write([empty])).toEqual({ cursor: 1, deadLetteredSamples: 0 });
+  expect(await writer.write([empty])).toEqual(progressOf(book));
   server.answer = () => ({ status: 401, body: '{"message":"unauthorized access"}' });
   expect(await faultOf(writer.write([empty]))).toMatchObject({ reason: 'operator', status: 401 });
   server.answer = () => 'reset';
