@@ -13,11 +13,10 @@
  * already. After a failure everything unfinished is dropped, and `readFrom` goes back to the
  * cursor.
  */
-import path from 'node:path';
 import { assert, errorCode, errorMessage, OperatingError } from '../../../lib/errors.ts';
 import type { Writer, WriterDeps, WriterProgress, WriterRecord, WriterTask } from '../writer.ts';
-import { WAREHOUSE_SCHEMA_VERSION } from '../../../warehouse/columns.ts';
 import { createdBy } from '../../../warehouse/created-by.ts';
+import { Publisher } from './publisher.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
 import { Retention, totalBytes } from './retention.ts';
 import { rotationDueMs } from './rotation.ts';
@@ -25,15 +24,7 @@ import { SealDebt } from './seal-debt.ts';
 import { StagedFile } from './staged-file.ts';
 import { probeStaging } from './staging-probe.ts';
 import { WaitingRows } from './waiting-rows.ts';
-import {
-  collectorPrefix,
-  directoryChain,
-  footerMetadata,
-  hourDirectory,
-  type SeqRange,
-  stagingDirectory,
-  warehouseFileName,
-} from '../../../warehouse/warehouse.ts';
+import type { SeqRange } from '../../../warehouse/warehouse.ts';
 
 export type ParquetWriterSettings = Extract<WriterTask, { name: 'parquet' }>['settings'];
 export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs' | 'startCursor'>;
@@ -76,7 +67,7 @@ type EarlySeal = 'file_bytes' | 'journal_bytes' | 'memory' | 'staging';
 class ParquetWarehouseWriter implements Writer {
   readonly #settings: ParquetWriterSettings;
   readonly #deps: ParquetWriterDeps;
-  readonly #createdBy: string;
+  readonly #publisher: Publisher;
   readonly #waiting: WaitingRows;
   /** Files of the seal that is under way. */
   #staged: StagedHour[] = [];
@@ -115,7 +106,12 @@ class ParquetWarehouseWriter implements Writer {
   constructor(settings: ParquetWriterSettings, deps: ParquetWriterDeps) {
     this.#settings = settings;
     this.#deps = deps;
-    this.#createdBy = createdBy(settings.encoder);
+    this.#publisher = new Publisher(deps.fs, {
+      root: settings.output_dir,
+      collectorId: settings.collector_id,
+      journalId: settings.journal_id ?? '',
+      createdBy: createdBy(settings.encoder),
+    });
     this.#debt = new SealDebt(deps.clock);
     this.#retention = new Retention(deps, {
       days: settings.retention_days,
@@ -305,8 +301,8 @@ class ParquetWarehouseWriter implements Writer {
     const range = { firstSeq: this.#cursor + 1, lastSeq: this.#takenSeq };
     for (const hourMs of this.#waiting.hours) await this.#stage(hourMs, range);
     const staged = this.#staged;
-    const files = staged.map((hour) => this.#publish(hour.hourMs, range, hour.staged));
-    this.#syncDirectories(staged.map(({ hourMs }) => hourMs));
+    const files = staged.map((hour) => this.#publisher.publish(hour.hourMs, range, hour.staged));
+    this.#publisher.syncDirectories(staged.map(({ hourMs }) => hourMs));
     this.#staged = [];
     this.#waiting.clear();
     this.#files = [...this.#files, ...files].sort((a, b) => a.hourMs - b.hourMs);
@@ -317,54 +313,13 @@ class ParquetWarehouseWriter implements Writer {
 
   /** Makes the hour's file complete and durable in staging. */
   async #stage(hourMs: number, range: SeqRange): Promise<void> {
-    const { output_dir, collector_id, compression, encoder } = this.#settings;
-    const hour = new Date(hourMs).toISOString().slice(0, 13);
-    const staged = await StagedFile.open(
-      this.#deps.fs,
-      path.join(stagingDirectory(output_dir), `${collectorPrefix(collector_id)}${hour}.tmp`),
-      { compression, encoder, createdBy: this.#createdBy },
-    );
+    const { compression, encoder } = this.#settings;
+    const options = { compression, encoder, createdBy: createdBy(encoder) };
+    const path = this.#publisher.stagingPath(hourMs);
+    const staged = await StagedFile.open(this.#deps.fs, path, options);
     this.#staged.push({ hourMs, staged });
     for (const group of this.#waiting.rowGroups(hourMs)) await staged.writeRowGroup(group);
-    await staged.finish(this.#metadata(hourMs, range, staged.rows));
-  }
-
-  #metadata(hourMs: number, range: SeqRange, rows: number): ReadonlyMap<string, string> {
-    const footer = {
-      ...range,
-      hourMs,
-      rows,
-      collectorId: this.#settings.collector_id,
-      journalId: this.#settings.journal_id ?? '',
-      schemaVersion: WAREHOUSE_SCHEMA_VERSION,
-    };
-    return footerMetadata(footer, this.#createdBy);
-  }
-
-  /** Gives a finished file its visible name; never that of a file which is there already. */
-  #publish(hourMs: number, range: SeqRange, staged: StagedFile): CatalogEntry {
-    const { fs } = this.#deps;
-    const { output_dir, collector_id } = this.#settings;
-    const directory = hourDirectory(output_dir, hourMs);
-    fs.makeDirectory(directory);
-    let target = path.join(directory, warehouseFileName(collector_id, range));
-    for (let copy = 2; fs.exists(target); copy++) {
-      target = path.join(directory, warehouseFileName(collector_id, range, copy));
-    }
-    fs.rename(staged.path, target);
-    return {
-      ...range,
-      path: target,
-      collectorId: collector_id,
-      hourMs,
-      bytes: staged.bytes,
-      neededUntilSeq: range.lastSeq,
-    };
-  }
-
-  #syncDirectories(hoursMs: readonly number[]): void {
-    const chains = hoursMs.flatMap((hourMs) => directoryChain(this.#settings.output_dir, hourMs));
-    for (const directory of new Set(chains)) this.#deps.fs.syncDirectory(directory);
+    await staged.finish(this.#publisher.metadata(hourMs, range, staged.rows));
   }
 
   #countSeal(reason: string, sealed: readonly StagedHour[]): void {
