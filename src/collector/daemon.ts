@@ -37,6 +37,7 @@ import { repeat } from '../lib/repeat.ts';
 import { Listener } from './listener/listener.ts';
 import { createListenerMetrics } from './listener/listener-metrics.ts';
 import { startHttpServer } from '../observability/http-server.ts';
+import { startHangWatch } from '../observability/hang-watch.ts';
 import { Readiness } from '../observability/readiness.ts';
 import { createRegistry } from '../observability/registry.ts';
 import type { ServiceNotifier } from '../observability/service-notifier.ts';
@@ -116,7 +117,13 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
 
   const refusals = new RefusalLog(clock, logger.child({ stage: 'admission' }), series);
   const canary = createCanary(clock, ingest, journal, writers);
-  const eventLoop = new EventLoopWatch(clock);
+  const hangWatch = startHangWatch({
+    maxStillSecs: config.observability.max_stall_secs,
+    logFormat: config.observability.log_format,
+    logger,
+  });
+  lifecycle.defer('hang watch', () => hangWatch.close());
+  const eventLoop = new EventLoopWatch(clock, () => hangWatch.beat());
   addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
   createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
   lifecycle.defer('canary', () => canary.close());

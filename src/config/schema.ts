@@ -303,6 +303,12 @@ const observability = z.strictObject({
   max_writer_lag_secs: seconds(1, 86_400)
     .default(120)
     .describe('Not ready once a writer is this far behind; Parquet, beyond its rotation.'),
+  max_stall_secs: seconds(0, 3600)
+    .default(10)
+    .describe(
+      'The process ends, with its stack in the log, once its main thread has stood still for ' +
+        'this long; a supervisor starts it anew. 0 = never.',
+    ),
   max_sink_failing_secs: seconds(1, 86_400)
     .default(6)
     .describe('Not ready once a writer has failed, or stood still, for this long.'),

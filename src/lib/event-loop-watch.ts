@@ -16,6 +16,7 @@ export interface Stall {
 
 export class EventLoopWatch {
   readonly #clock: Clock;
+  readonly #onTurn: () => void;
   #cancel: () => void = () => {};
   /** When the timer is due; undefined while not watching. */
   #dueMs: number | undefined;
@@ -23,8 +24,10 @@ export class EventLoopWatch {
   #stalledMs = 0;
   #last: { durationMs: number; endedMs: number } | undefined;
 
-  constructor(clock: Clock) {
+  /** `onTurn` is called at each turn of the timer, four times a second. */
+  constructor(clock: Clock, onTurn: () => void = () => {}) {
     this.#clock = clock;
+    this.#onTurn = onTurn;
   }
 
   /** Stalls since the start, those over a second. */
@@ -64,6 +67,7 @@ export class EventLoopWatch {
   }
 
   #tick(): void {
+    this.#onTurn();
     const nowMs = this.#clock.monotonicMs();
     const durationMs = nowMs - (this.#dueMs ?? nowMs);
     if (durationMs < STALL_MS) return;

@@ -2,6 +2,8 @@
  * What the process tells its caller. The table of docs/cli.md is held to this one by a test.
  */
 
+import { HANG_EXIT_CODE } from '../../observability/hang-watch.ts';
+
 export const EXIT_CODES = [
   { name: 'ok', code: 0, meaning: 'Done, or stopped as asked.' },
   { name: 'failed', code: 1, meaning: 'An operating error: the message says what to mend.' },
@@ -12,6 +14,11 @@ export const EXIT_CODES = [
   { name: 'sinks', code: 6, meaning: 'check-config: InfluxDB is out of reach or refuses writes.' },
   { name: 'port', code: 7, meaning: 'check-config: an address or port cannot be bound.' },
   { name: 'bug', code: 70, meaning: 'A fault of the program itself; please report its log.' },
+  {
+    name: 'hang',
+    code: HANG_EXIT_CODE,
+    meaning: 'The main thread stood still for too long; its stack is in the log.',
+  },
   { name: 'interrupted', code: 130, meaning: 'A second SIGINT: ended at once, without draining.' },
   { name: 'terminated', code: 143, meaning: 'A second SIGTERM: ended at once, without draining.' },
 ] as const;

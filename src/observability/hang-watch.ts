@@ -1,0 +1,84 @@
+/**
+ * Ends the process when its main thread stands still, so that a supervisor starts it anew. A loop
+ * without end, in this program or in a library, would otherwise hold connections open and answer
+ * nobody; readiness cannot tell, for it is answered by the same thread.
+ *
+ *     main thread                       thread of its own
+ *     every turn: beat ──► shared count ──► looks at it four times a second
+ *                                            same count for too long ──► stack to the log, exit
+ *
+ * Of the three that watch the daemon, `EventLoopWatch` measures stalls for readiness and metrics,
+ * this ends what stands still, and `startWatchdog` has systemd end what turns and can store
+ * nothing.
+ */
+import inspector from 'node:inspector';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import type { Logger } from 'pino';
+import type { LoggerOptions } from './logger.ts';
+
+/** What the process ends with; of EX_OSERR's kind, and used by nothing else here. */
+export const HANG_EXIT_CODE = 71;
+/** The thread looks at a number and sleeps: it needs next to nothing. */
+const MAX_HEAP_MB = 32;
+
+/** What the watching thread is started with. */
+export interface HangWatchSetup {
+  /** Of one Int32: the count of beats. */
+  readonly beats: SharedArrayBuffer;
+  readonly maxStillSecs: number;
+  readonly exitCode: number;
+  readonly logFormat: LoggerOptions['format'];
+}
+
+export interface HangWatch {
+  /** The main thread turns. */
+  beat(): void;
+  /** Stops watching. Idempotent. */
+  close(): Promise<void>;
+}
+
+export interface HangWatchOptions {
+  /** 0 = nobody watches. */
+  readonly maxStillSecs: number;
+  readonly logFormat: LoggerOptions['format'];
+  readonly logger: Logger;
+}
+
+/** Starts watching; `beat` must be called several times a second from then on. */
+export function startHangWatch({ maxStillSecs, logFormat, logger }: HangWatchOptions): HangWatch {
+  // Who stops at a breakpoint does not want the process ended.
+  if (maxStillSecs === 0 || inspector.url() !== undefined) {
+    return { beat() {}, async close() {} };
+  }
+  const beats = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+  const count = new Int32Array(beats);
+  // The thread does not see whether standard output is a terminal.
+  const isPretty = logFormat === 'auto' ? process.stdout.isTTY === true : logFormat === 'pretty';
+  const setup: HangWatchSetup = {
+    beats,
+    maxStillSecs,
+    exitCode: HANG_EXIT_CODE,
+    logFormat: isPretty ? 'pretty' : 'json',
+  };
+  const worker = new Worker(threadUrl(), {
+    name: 'hang-watch',
+    workerData: setup,
+    resourceLimits: { maxOldGenerationSizeMb: MAX_HEAP_MB },
+  });
+  worker.unref();
+  worker.on('error', (error) => {
+    logger.error({ err: error }, 'nobody watches for a hang of the main thread any more');
+  });
+  return {
+    beat: () => void Atomics.add(count, 0, 1),
+    close: async () => void (await worker.terminate()),
+  };
+}
+
+/** The thread's entry lies beside this file, compiled or not. */
+function threadUrl(): URL {
+  const extension = path.extname(fileURLToPath(import.meta.url));
+  return new URL(`./hang-watch-thread${extension}`, import.meta.url);
+}
