@@ -35,9 +35,15 @@ export class DaemonProcess {
   readonly #child: ChildProcess;
   #exit: Exit | undefined;
 
-  private constructor(deployment: Deployment, env: NodeJS.ProcessEnv, program: string) {
+  private constructor(
+    deployment: Deployment,
+    env: NodeJS.ProcessEnv,
+    program: string,
+    wrapper: readonly string[],
+  ) {
     this.deployment = deployment;
-    this.#child = spawn(process.execPath, [program, deployment.configPath], {
+    const command = [...wrapper, process.execPath, program, deployment.configPath];
+    this.#child = spawn(command[0]!, command.slice(1), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env,
     });
@@ -52,17 +58,21 @@ export class DaemonProcess {
     });
   }
 
-  /** Starts the daemon and returns at once. `program` is the main.js of another build. */
+  /**
+   * Starts the daemon and returns at once. `program` is the main.js of another build; `wrapper` a
+   * command that ends as the daemon, whose command line it is given.
+   */
   static launch(
     deployment: Deployment,
-    options: { readonly env?: NodeJS.ProcessEnv; readonly program?: string } = {},
+    options: {
+      readonly env?: NodeJS.ProcessEnv;
+      readonly program?: string;
+      readonly wrapper?: readonly string[];
+    } = {},
   ): DaemonProcess {
-    const env = { PATH: '/usr/bin:/bin', ...options.env };
-    return new DaemonProcess(
-      deployment,
-      env,
-      options.program ?? packageFile('dist/src/collector/main.js'),
-    );
+    const env = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...options.env };
+    const program = options.program ?? packageFile('dist/src/collector/main.js');
+    return new DaemonProcess(deployment, env, program, options.wrapper ?? []);
   }
 
   /** Starts the daemon and waits until it is ready; throws with its last log lines otherwise. */

@@ -26,6 +26,10 @@ const AGENTS = 3;
 const SPOOL_NODE = AGENTS + 1;
 const BATCH_INTERVAL_MS = 40;
 const MIB = 1024 * 1024;
+/** A clock that is wrong by more than this may make all samples too old or too new. */
+const CLOCK_BEARABLE_MS = 60 * 60_000;
+/** Longer than any backlog of the run, shorter than the longest jump of the daemon's clock. */
+const RETENTION_DAYS = 30;
 
 export interface WorldDeps {
   readonly dir: string;
@@ -47,18 +51,23 @@ export async function buildWorld(
   const baseMs = baseOf(clock.nowMs());
   const sink = await SinkServer.start(new SinkStore(baseMs), baseMs, clock);
   const deployment = await Deployment.create(dir, settings(seed, outputDir, journalDir, sink.url));
-  const obligations = new Obligations();
+  const obligations = obligationsUnder(book);
   const supervisor = new DaemonSupervisor(deployment, build, {
     clock,
     events: {
       recovered: (fault, ms) => book.recovered(fault, ms),
-      ended: (ended) => complainOfEnd(ended, complaints),
+      ended: (ended) => {
+        complainOfEnd(ended, complaints);
+        // Both of its connections forget what has no answer: what one of them was told must hold.
+        void agents.at(-1)?.twins();
+      },
     },
   });
   obligations.onAck(() => supervisor.acknowledged());
   const random = new SeededRandom(`${seed}/network`);
   const network = await NetworkProxy.open(deployment.listen, random, clock);
   const agents = await makeAgents(deployment, network, obligations, baseMs, clock, load);
+  const spoolDir = path.join(dir, 'spool');
   const spoolAgent = new SpoolAgent(
     packageFile('dist/trials/torture/spool-agent-process.js'),
     {
@@ -67,7 +76,7 @@ export async function buildWorld(
       remote: network.address,
       credentials: await deployment.nodeCredentials(nodeName(SPOOL_NODE)),
       intervalMs: BATCH_INTERVAL_MS / load,
-      spoolDir: path.join(dir, 'spool'),
+      spoolDir,
     },
     { clock, obligations },
   );
@@ -85,7 +94,11 @@ export async function buildWorld(
     complaints,
     print,
     baseMs,
+    dir,
+    journalDir,
     outputDir,
+    spoolDir,
+    rolledBack: { forgotten: 0, gone: 0 },
     deadLetterDir: path.join(path.dirname(journalDir), 'dead-letter'),
     async close() {
       await supervisor.kill();
@@ -96,6 +109,16 @@ export async function buildWorld(
       disks?.unmount();
     },
   };
+}
+
+/** A batch may be refused as a whole while the daemon's clock is far off. */
+function obligationsUnder(book: FaultBook): Obligations {
+  const obligations = new Obligations();
+  obligations.mayRefuseTimes = (fromMs, toMs) => {
+    const { minMs, maxMs } = book.clockError(fromMs, toMs);
+    return minMs < -CLOCK_BEARABLE_MS || maxMs > CLOCK_BEARABLE_MS;
+  };
+  return obligations;
 }
 
 /** Some differ from seed to seed, so that tight budgets are tried as well as none. */
@@ -117,6 +140,7 @@ function settings(
       output_dir: outputDir,
       rotation_interval_secs: 2,
       row_group_rows: seed % 2 === 0 ? 1000 : 5000,
+      retention_days: RETENTION_DAYS,
     },
     influxdb: { url: influxUrl, org: 'o', bucket: 'b', token: 't', timeout_secs: 3 },
     server: { shutdown_timeout_secs: 10 },

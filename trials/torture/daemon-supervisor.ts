@@ -88,6 +88,11 @@ export class DaemonSupervisor {
     return this.#logDir;
   }
 
+  /** The main.js of the daemons that it starts. */
+  get program(): string {
+    return this.#build.program;
+  }
+
   /** The daemon that runs or is starting; undefined between two. */
   get daemon(): DaemonProcess | undefined {
     return this.#daemon;

@@ -9,7 +9,12 @@ export interface InjectedFault {
   /** Wall time of its end; undefined while it lasts. */
   endMs: number | undefined;
   note: string;
+  /** By how much it set the daemon's wall clock wrong. */
+  clockErrorMs?: number;
 }
+
+/** An order to the daemon's clock takes effect within this. */
+const CLOCK_SLACK_MS = 250;
 
 export interface FaultRow {
   times: number;
@@ -52,6 +57,17 @@ export class FaultBook {
       last = name;
     }
     return last;
+  }
+
+  /**
+   * By how much the daemon's wall clock may have been wrong in a span of time, Unix ms: the lowest
+   * and the highest error, 0 among them.
+   */
+  clockError(fromMs: number, toMs: number): { minMs: number; maxMs: number } {
+    const errors = this.between(fromMs - CLOCK_SLACK_MS, toMs + CLOCK_SLACK_MS).map(
+      ({ clockErrorMs = 0 }) => clockErrorMs,
+    );
+    return { minMs: Math.min(0, ...errors), maxMs: Math.max(0, ...errors) };
   }
 
   /** The faults that overlap a span of time, in order. */

@@ -4,7 +4,7 @@
  */
 
 import { SeededRandom } from '../../src/agent/sources/seeded-random.ts';
-import { SINK_MODES } from './sink-server.ts';
+import { REFUSAL_MODES, SINK_MODES } from './sink-server.ts';
 
 /** Faults of different families run beside each other, those of one family one after another. */
 export const FAMILIES = [
@@ -16,6 +16,13 @@ export const FAMILIES = [
   'network',
   'agent',
   'clock',
+  'tables',
+  'hours',
+  'refusals',
+  'clock-days',
+  'vanish',
+  'rollback',
+  'owners',
 ] as const;
 export type Family = (typeof FAMILIES)[number];
 
@@ -117,6 +124,7 @@ const KILL_POINTS: readonly FaultKind[] = [
 const KILL_KINDS: readonly FaultKind[] = [
   { family: 'kill', name: 'kill: at a random moment', weight: 10, lengthMs: [0, 600] },
   ...KILL_POINTS,
+  { family: 'kill', name: 'kill: in a slow commit of batches', weight: 3, nth: [1, 20] },
   { family: 'kill', name: 'kill: during recovery', weight: 4, lengthMs: [0, 700] },
   { family: 'kill', name: 'kill: recovery, taking over the journal', weight: 1 },
   { family: 'kill', name: 'kill: recovery, wiping unfinished files', weight: 1 },
@@ -131,7 +139,35 @@ const KINDS: readonly FaultKind[] = [
   { family: 'kill', name: 'a writer ends mid row group', weight: 1, nth: [1, 12] },
   { family: 'kill', name: 'a writer ends between renames', weight: 1, nth: [1, 2] },
   { family: 'signal', name: 'SIGSTOP and SIGCONT', weight: 2, lengthMs: [200, 6000] },
-  { family: 'power', name: 'power cut', weight: 6, lengthMs: [0, 600] },
+  { family: 'power', name: 'power cut', weight: 4, lengthMs: [0, 600] },
+  { family: 'power', name: 'power cut: after the renames, before the cursor', weight: 2 },
+  ...['journal', 'warehouse', 'journal and warehouse', "agent's spool"].map(
+    (store): FaultKind => ({
+      family: 'rollback',
+      name: `rollback: ${store}`,
+      weight: 2,
+      lengthMs: [1500, 6000],
+    }),
+  ),
+  { family: 'owners', name: 'owners: a second daemon', weight: 2, lengthMs: [2000, 4000] },
+  {
+    family: 'owners',
+    name: 'owners: a second daemon while the first stands still',
+    weight: 2,
+    lengthMs: [2000, 4000],
+  },
+  {
+    family: 'owners',
+    name: 'owners: a second daemon takes over, the lock is lost',
+    weight: 1,
+    lengthMs: [2000, 4000],
+  },
+  {
+    family: 'owners',
+    name: 'owners: another journal under our name',
+    weight: 1,
+    lengthMs: [2000, 4000],
+  },
 ];
 
 /**
@@ -151,13 +187,19 @@ const SINK_WEIGHTS: Readonly<Partial<Record<string, number>>> = { refuses_lines:
 
 /** One for each way in which the InfluxDB side misbehaves. */
 export function sinkPlan(seed: number, choice: FaultChoice): FaultPlan {
-  const kinds = SINK_MODES.map((mode) => ({
+  const modes = SINK_MODES.map((mode) => ({
     family: 'sink' as const,
     name: `sink: ${mode}`,
     weight: SINK_WEIGHTS[mode] ?? 1,
     lengthMs: [1500, 20_000] as const,
   }));
-  return new FaultPlan(seed, 'sink', choice, kinds, [300, 2500]);
+  const refusals = REFUSAL_MODES.map((mode) => ({
+    family: 'refusals' as const,
+    name: `refusals: ${mode}`,
+    weight: 2,
+    lengthMs: [8000, 25_000] as const,
+  }));
+  return new FaultPlan(seed, 'sink', choice, [...modes, ...refusals], [300, 2500]);
 }
 
 /** What needs disks of its own is left out where there are none. */
@@ -183,7 +225,15 @@ export function diskPlan(seed: number, choice: FaultChoice, hasDisks: boolean): 
     kind('journal read-only at the start', 1, [500, 4000]),
     kind('warehouse read-only at the start', 1, [500, 4000]),
   ];
-  const kinds = hasDisks ? [...injected, ...mounted] : injected;
+  const vanishing = ['.staging', 'metrics', 'the dead letters', "the agent's spool"].map(
+    (directory) => ({
+      family: 'vanish' as const,
+      name: `vanish: ${directory}`,
+      weight: 2,
+      lengthMs: [200, 4000] as const,
+    }),
+  );
+  const kinds = [...injected, ...(hasDisks ? mounted : []), ...vanishing];
   return new FaultPlan(seed, 'disk', choice, kinds, [500, 3000]);
 }
 
@@ -213,19 +263,36 @@ export function agentPlan(seed: number, choice: FaultChoice): FaultPlan {
     kind('sends an old epoch again', 3),
     kind('sends over two connections at once', 2),
     kind('has a clock that jumps', 2),
+    {
+      family: 'tables' as const,
+      name: 'tables: another with each batch',
+      weight: 4,
+      lengthMs: [1000, 5000] as const,
+    },
+    {
+      family: 'hours' as const,
+      name: 'hours: a batch of as many hours as samples',
+      weight: 3,
+      lengthMs: [500, 3000] as const,
+    },
   ];
   return new FaultPlan(seed, 'agent', choice, kinds, [200, 1500]);
 }
 
 /** The daemon's wall clock is set back or forth, and put right again. */
 export function clockPlan(seed: number, choice: FaultChoice): FaultPlan {
-  const kinds = ["clock: the daemon's is set back", "clock: the daemon's is set forth"].map(
-    (name) => ({
-      family: 'clock' as const,
-      name,
-      weight: 1,
-      lengthMs: [300, 8000] as const,
-    }),
-  );
+  const kind = (family: Family, name: string): FaultKind => ({
+    family,
+    name: `${family}: the daemon's is set ${name}`,
+    weight: 1,
+    lengthMs: [300, 8000],
+  });
+  const kinds = [
+    kind('clock', 'back'),
+    kind('clock', 'forth'),
+    kind('clock-days', 'back'),
+    kind('clock-days', 'forth'),
+    kind('clock-days', 'forth at the start'),
+  ];
   return new FaultPlan(seed, 'clock', choice, kinds, [500, 5000]);
 }

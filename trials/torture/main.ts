@@ -39,7 +39,8 @@ const options = { kills: undefined, ...rest, families: faults } as TortureOption
 const write = (text: string) => process.stdout.write(text);
 
 const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => interrupted.abort());
+for (const signal of ['SIGINT', 'SIGTERM'])
+  process.once(signal, () => interrupted.abort(new Error('interrupted')));
 
 try {
   const print = quiet === true ? () => {} : write;

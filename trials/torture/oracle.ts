@@ -6,7 +6,12 @@
 import type { Obligations } from './obligations.ts';
 import { checkSink, type SinkFindings } from './sink-check.ts';
 import type { SinkStore } from './sink-store.ts';
-import { type BatchFlaw, checkWarehouse, type WarehouseFindings } from './warehouse-check.ts';
+import {
+  type BatchFlaw,
+  checkWarehouse,
+  type ClockError,
+  type WarehouseFindings,
+} from './warehouse-check.ts';
 
 /** The ledger as the daemon showed it before its last stop. */
 export interface Books {
@@ -30,7 +35,21 @@ export interface Evidence {
   readonly deadLetterDir: string;
   /** Undefined where no InfluxDB side was configured. */
   readonly sink: SinkStore | undefined;
+  /** Lines that the InfluxDB side has refused, as samples. */
+  readonly refusedLines: SinkStore | undefined;
   readonly books: Books | undefined;
+  readonly rolledBack: RolledBack;
+  readonly clockError: ClockError;
+  /** Visible files that there may be. */
+  readonly filesMax: number;
+}
+
+/** What rollbacks did to the books, in samples. */
+export interface RolledBack {
+  /** Accepted, and then forgotten by the journal: the ledger lacks them. */
+  readonly forgotten: number;
+  /** Of everything that was ever accepted, the most that no visible file may hold. */
+  readonly gone: number;
 }
 
 export interface Verdict {
@@ -44,13 +63,18 @@ export interface Verdict {
 
 export async function judge(evidence: Evidence): Promise<Verdict> {
   const { baseMs, obligations, outputDir, deadLetterDir } = evidence;
-  const warehouse = await checkWarehouse(outputDir, baseMs, obligations);
-  const sink = evidence.sink && checkSink(evidence.sink, deadLetterDir, baseMs, obligations);
+  const warehouse = await checkWarehouse(outputDir, baseMs, obligations, evidence.clockError);
+  const { sink: store, refusedLines: refused } = evidence;
+  const sink = store && refused && checkSink(store, refused, deadLetterDir, baseMs, obligations);
   const findings = [
     ...answerFindings(obligations),
     ...warehouseFindings(warehouse),
     ...(sink === undefined ? [] : sinkFindings(sink)),
-    ...(evidence.books === undefined ? [] : bookFindings(evidence.books, warehouse, sink)),
+    ...(evidence.books === undefined ? [] : bookFindings(evidence, evidence.books, warehouse)),
+    ...(evidence.books === undefined ? [] : letterFindings(evidence.books, sink)),
+    ...(warehouse.files <= evidence.filesMax
+      ? []
+      : [`${warehouse.files} visible files, ${evidence.filesMax} would be plenty`]),
   ];
   const lost = sink?.firstLost;
   const firstFlaw =
@@ -78,6 +102,11 @@ function warehouseFindings(warehouse: WarehouseFindings): string[] {
     ...complaint(warehouse.lostSamples, 'acknowledged samples are not in the warehouse'),
     ...complaint(warehouse.doubledSamples, 'samples are more than once in the warehouse'),
     ...complaint(warehouse.unknownRows, `rows were never sent: ${warehouse.firstUnknown}`),
+    ...complaint(warehouse.mislabelledRows, "rows have another batch's labels or times"),
+    ...complaint(
+      warehouse.misdatedRows,
+      `rows have a received_at that cannot be: ${warehouse.firstMisdated}`,
+    ),
     ...complaint(warehouse.unreadable.length, `visible files are bad: ${warehouse.unreadable[0]}`),
     ...complaint(inPart, 'unacknowledged batches are in the warehouse in part'),
   ];
@@ -91,9 +120,9 @@ function sinkFindings(sink: SinkFindings): string[] {
 }
 
 function bookFindings(
+  { obligations, rolledBack }: Evidence,
   books: Books,
   warehouse: WarehouseFindings,
-  sink: SinkFindings | undefined,
 ): string[] {
   const findings: string[] = [];
   if (books.admission !== 0) {
@@ -102,21 +131,28 @@ function bookFindings(
   if (books.unaccounted.some((samples) => samples !== 0)) {
     findings.push(`accepted − written − dead-lettered − pending is ${books.unaccounted}, not 0`);
   }
-  if (books.accepted !== warehouse.rows) {
-    findings.push(
-      `the ledger accepted ${books.accepted}, the warehouse has ${warehouse.rows} rows`,
-    );
+  const { forgotten, gone } = rolledBack;
+  const most = books.accepted + forgotten;
+  if (warehouse.rows > most || warehouse.rows < most - gone) {
+    const range = gone === 0 ? `${most}` : `${most - gone} to ${most}`;
+    findings.push(`the ledger accepted ${range}, the warehouse has ${warehouse.rows} rows`);
   }
-  if (sink !== undefined) {
-    const { onlyDeadLetters, deadLetterSamples } = sink;
-    if (books.deadLettered < onlyDeadLetters || books.deadLettered > deadLetterSamples) {
-      findings.push(
-        `the ledger has ${books.deadLettered} dead letters; files hold ${deadLetterSamples}, ` +
-          `of which InfluxDB lacks ${onlyDeadLetters}`,
-      );
-    }
+  // A rolled-back journal has forgotten what it has answered.
+  if (forgotten === 0 && books.rejected < obligations.rejectedSamples) {
+    const answered = obligations.rejectedSamples;
+    findings.push(`the ledger rejected ${books.rejected}, answers said ${answered}`);
   }
   return findings;
+}
+
+function letterFindings(books: Books, sink: SinkFindings | undefined): string[] {
+  if (sink === undefined) return [];
+  const { onlyDeadLetters, deadLetterSamples } = sink;
+  if (books.deadLettered >= onlyDeadLetters && books.deadLettered <= deadLetterSamples) return [];
+  return [
+    `the ledger has ${books.deadLettered} dead letters; files hold ${deadLetterSamples}, ` +
+      `of which InfluxDB lacks ${onlyDeadLetters}`,
+  ];
 }
 
 function complaint(count: number, what: string): string[] {

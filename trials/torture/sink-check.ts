@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { goodSamples, type Obligations } from './obligations.ts';
 import { isStray, SERIES } from './samples.ts';
-import { isBadRound, SinkStore } from './sink-store.ts';
+import { SinkStore } from './sink-store.ts';
 
 export interface SinkFindings {
   readonly samples: number;
@@ -27,27 +27,29 @@ export interface SinkFindings {
 
 export function checkSink(
   store: SinkStore,
+  refused: SinkStore,
   deadLetterDir: string,
   baseMs: number,
   obligations: Obligations,
 ): SinkFindings {
   const letters = readDeadLetters(deadLetterDir, baseMs);
-  let [lostSamples, onlyDeadLetters, innocentDeadLetters] = [0, 0, 0];
+  let [lostSamples, onlyDeadLetters, innocentDeadLetters, strangers] = [0, 0, 0, 0];
   let firstLost: SinkFindings['firstLost'];
-  let strangers = 0;
-  for (const { node, round, ackedMs, stray } of obligations.batches.values()) {
+  for (const batch of obligations.batches.values()) {
+    const { node, round, ackedMs, form, excused } = batch;
+    let kept = 0;
     for (let series = 0; series < SERIES; series += 1) {
       const isThere = store.has(node, round, series);
-      if (stray && isStray(series)) {
-        if (isThere) strangers += 1;
-      } else if (!isThere && letters.store.has(node, round, series)) {
-        onlyDeadLetters += 1;
-        if (!isBadRound(round)) innocentDeadLetters += 1;
-      } else if (!isThere && ackedMs !== undefined) {
-        lostSamples += 1;
-        firstLost ??= { node, round };
-      }
+      const isLetter = !isThere && letters.store.has(node, round, series);
+      if (isThere || isLetter) kept += 1;
+      if (isThere && form.stray && isStray(series)) strangers += 1;
+      if (!isLetter) continue;
+      onlyDeadLetters += 1;
+      if (!refused.has(node, round, series)) innocentDeadLetters += 1;
     }
+    if (ackedMs === undefined || excused.points || kept >= goodSamples(batch)) continue;
+    lostSamples += goodSamples(batch) - kept;
+    firstLost ??= { node, round };
   }
   for (const [key, values] of store.points) {
     if (!obligations.batches.has(key)) strangers += values.length;

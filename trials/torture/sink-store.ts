@@ -5,12 +5,13 @@
 import { readLine } from './line-reader.ts';
 import {
   gpuOf,
-  HOUR_MS,
   metricName,
   nodeName,
+  roundOfTime,
   SERIES,
   sampleTime,
   sampleValue,
+  scatteredTime,
 } from './samples.ts';
 
 const SERIES_BY_NAME = new Map(
@@ -47,14 +48,15 @@ export class SinkStore {
       this.#flaw(`unknown node or measurement: ${text.slice(0, 200)}`);
       return;
     }
-    const round = (line.timeMs - this.#baseMs) % HOUR_MS;
+    const round = roundOfTime(this.#baseMs, line.timeMs);
     for (const [name, value] of line.fields) {
       const series = SERIES_BY_NAME.get(name);
       const id = { node, round, series: series ?? -1 };
       const isRight =
         series !== undefined &&
         value === sampleValue(id) &&
-        line.timeMs === sampleTime(this.#baseMs, id) &&
+        (line.timeMs === sampleTime(this.#baseMs, id) ||
+          line.timeMs === scatteredTime(this.#baseMs, id)) &&
         line.tags.get('gpu_uuid') === gpuOf(series);
       if (isRight) this.#keep(node, round, series, value);
       else this.#flaw(`${name}=${value} in ${text.slice(0, 200)}`);
@@ -90,5 +92,10 @@ export function isBadRound(round: number): boolean {
 
 /** The round of a line's time, for faults that strike some lines and not others. */
 export function roundOfLine(baseMs: number, text: string): number {
-  return (Number(text.slice(text.lastIndexOf(' ') + 1)) - baseMs) % HOUR_MS;
+  return roundOfTime(baseMs, timeOfLine(text));
+}
+
+/** The time of a line, Unix ms. */
+export function timeOfLine(text: string): number {
+  return Number(text.slice(text.lastIndexOf(' ') + 1));
 }

@@ -19,11 +19,17 @@ export interface SpoolAgentLife {
   readonly firstRound: number;
 }
 
+/** Times are Unix ms: messages come late where the machine is busy. */
 export type FromSpoolAgent =
   | {
       readonly type: 'recovered';
       readonly batches: readonly { readonly epoch: number; readonly sequence: number }[];
     }
-  | { readonly type: 'sent'; readonly round: number }
-  | { readonly type: 'answered'; readonly round: number; readonly ack: AckFacts }
+  | { readonly type: 'sent'; readonly round: number; readonly atMs: number }
+  | {
+      readonly type: 'answered';
+      readonly round: number;
+      readonly ack: AckFacts;
+      readonly atMs: number;
+    }
   | { readonly type: 'drained' };

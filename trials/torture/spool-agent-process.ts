@@ -7,7 +7,7 @@ import { TelemetryClient } from '../../src/client/client.ts';
 import { DiskSpool } from '../../src/client/disk-spool.ts';
 import { sleep, systemClock } from '../../src/lib/clock.ts';
 import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
-import { nodeName, tortureBatch, tortureTable } from './samples.ts';
+import { nodeName, PLAIN, tortureBatch, tortureTable } from './samples.ts';
 import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 import { IMPATIENT } from './torture-agent.ts';
 
@@ -40,7 +40,7 @@ const client = await TelemetryClient.open(
   },
   deps,
 );
-const table = tortureTable();
+const { table, order } = tortureTable();
 while (!draining.signal.aborted) {
   if (client.stats.pendingBatches < WAITING_MAX) {
     send(round);
@@ -60,12 +60,13 @@ async function lookIntoSpool(): Promise<void> {
 }
 
 function send(sentRound: number): void {
-  tell({ type: 'sent', round: sentRound });
-  const samples = tortureBatch(task.baseMs, task.node, sentRound, false);
+  tell({ type: 'sent', round: sentRound, atMs: systemClock.nowMs() });
+  const samples = tortureBatch(task.baseMs, { node: task.node, round: sentRound }, PLAIN, order);
   void client.send(table, samples).then((result) => {
     if (!('ack' in result)) return;
     const { status, accepted, rejected, message } = result.ack;
-    tell({ type: 'answered', round: sentRound, ack: { status, accepted, rejected, message } });
+    const ack = { status, accepted, rejected, message };
+    tell({ type: 'answered', round: sentRound, ack, atMs: systemClock.nowMs() });
   });
 }
 

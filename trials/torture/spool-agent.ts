@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Clock } from '../../src/lib/clock.ts';
 import { sleep } from '../../src/lib/clock.ts';
 import type { Obligations } from './obligations.ts';
+import { PLAIN } from './samples.ts';
 import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 
 const DRAIN_MESSAGE = { type: 'drain' } as const;
@@ -50,11 +51,19 @@ export class SpoolAgent {
     });
   }
 
-  /** SIGKILL, and another one on the same spool. */
-  async crash(): Promise<void> {
+  /** SIGKILL, and another one on the same spool; between the two there is time for `work`. */
+  async crash(work: () => void = () => {}): Promise<void> {
     this.crashes += 1;
     await this.#kill();
-    if (!this.#isClosed) this.start();
+    try {
+      work();
+    } finally {
+      if (!this.#isClosed) this.start();
+    }
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
   }
 
   /** No new batches; true once everything, also from earlier lives, has its answer. */
@@ -68,8 +77,8 @@ export class SpoolAgent {
     // Everything that lay in the spool has been answered, though nobody was told which answer.
     const nowMs = this.#clock.nowMs();
     for (const round of this.#recovered) {
-      const batch = this.#obligations.sent(this.#task.node, round, false, nowMs);
-      this.#obligations.promised(batch, nowMs);
+      const batch = this.#obligations.get(this.#task.node, round);
+      if (batch !== undefined) this.#obligations.promised(batch, nowMs);
     }
     return true;
   }
@@ -89,11 +98,13 @@ export class SpoolAgent {
 
   async #kill(): Promise<void> {
     const child = this.#child;
+    if (child?.connected === true) {
+      // What it has said last comes before the end of the channel.
+      const ended = new Promise((resolve) => child.once('disconnect', resolve));
+      child.kill('SIGKILL');
+      await ended;
+    }
     this.#child = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGKILL');
-    await ended;
   }
 
   #receive(message: FromSpoolAgent): void {
@@ -104,15 +115,15 @@ export class SpoolAgent {
         this.#recovered = message.batches.map(
           ({ epoch, sequence }) => (this.#firstRounds.get(epoch) ?? 0) + sequence - 1,
         );
-        for (const round of this.#recovered) this.#obligations.sent(node, round, false, nowMs);
+        for (const round of this.#recovered) this.#obligations.sent(node, round, PLAIN, nowMs);
         return;
       case 'sent':
         this.#lastRound = Math.max(this.#lastRound, message.round);
-        this.#obligations.sent(node, message.round, false, nowMs);
+        this.#obligations.sent(node, message.round, PLAIN, message.atMs);
         return;
       case 'answered': {
-        const batch = this.#obligations.sent(node, message.round, false, nowMs);
-        this.#obligations.answered(batch, message.ack, nowMs);
+        const batch = this.#obligations.get(node, message.round);
+        if (batch !== undefined) this.#obligations.answered(batch, message.ack, message.atMs);
         return;
       }
       case 'drained':

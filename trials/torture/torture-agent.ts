@@ -1,7 +1,8 @@
 /**
  * An agent under torture: sends batch after batch through the reference client, and notes what was
  * promised. On demand it forgets its epoch, speaks over two connections at once, sends old epochs
- * again, or has a clock that jumps.
+ * again, has a clock that jumps, changes its series table with each batch, or sends times of many
+ * hours.
  */
 import { pino } from 'pino';
 import { type SendResult, TelemetryClient } from '../../src/client/client.ts';
@@ -9,7 +10,8 @@ import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
 import type { Obligations } from './obligations.ts';
-import { nodeName, tortureBatch, tortureTable } from './samples.ts';
+import { type BatchForm, LABELLED_TABLES, nodeName } from './samples.ts';
+import { tortureBatch, tortureTable } from './samples.ts';
 
 export interface TortureAgentOptions {
   readonly node: number;
@@ -26,7 +28,7 @@ export interface TortureAgentDeps {
 
 interface SentRound {
   readonly round: number;
-  readonly stray: boolean;
+  readonly form: BatchForm;
 }
 
 /** One epoch: what was sent in it, in sequence order, and over which connections. */
@@ -53,17 +55,22 @@ const BURST_BATCHES = 20;
 /** Well under the eight epochs of a node that the collector remembers. */
 const EPOCHS_KEPT = 4;
 const RESEND_DEADLINE_MS = 60_000;
+/** Half of them with labels of their own, half that differ from others in their order alone. */
+const TABLES = 2 * LABELLED_TABLES;
 
 export class TortureAgent {
   readonly #options: TortureAgentOptions;
   readonly #deps: TortureAgentDeps;
-  readonly #table = tortureTable();
+  readonly #usualTable = tortureTable();
   readonly #stop = new AbortController();
   readonly #old: Generation[] = [];
   #generation: Generation | undefined;
   #nextRound = 1;
   #lastEpoch = 0;
   #strayRounds = 0;
+  #scatteredRounds = 0;
+  /** The number of the next batch's table; 0 is the usual one for all. */
+  #nextTable = 0;
   #running: Promise<void> = Promise.resolve();
   /** One change of generation at a time. */
   #changing: Promise<void> = Promise.resolve();
@@ -77,8 +84,8 @@ export class TortureAgent {
     return this.#options.node;
   }
 
-  async start(): Promise<void> {
-    await this.#open(1);
+  async start(connections = 1): Promise<void> {
+    await this.#open(connections);
     this.#running = this.#run();
   }
 
@@ -95,6 +102,22 @@ export class TortureAgent {
   /** The next `rounds` batches have samples with times out of bounds. */
   clockJump(rounds: number): void {
     this.#strayRounds = rounds;
+  }
+
+  /** The next `rounds` batches have samples of many hours. */
+  scatter(rounds: number): void {
+    this.#scatteredRounds = rounds;
+  }
+
+  /** Whether each batch comes with another series table from now on. */
+  changeTables(isOn: boolean): void {
+    this.#nextTable = isOn ? Math.max(1, this.#nextTable) : 0;
+  }
+
+  /** Never sends again what earlier epochs have sent: the collector has lost their numbers. */
+  forgetOld(): void {
+    this.#old.length = 0;
+    if (this.#generation !== undefined) this.#generation.sent.length = 0;
   }
 
   /** Sends everything of an old epoch once more, under its old numbers. */
@@ -155,21 +178,31 @@ export class TortureAgent {
   #sendRound(): void {
     const generation = this.#generation;
     if (generation === undefined) return;
-    const stray = this.#strayRounds > 0;
-    if (stray) this.#strayRounds -= 1;
-    const sent = { round: this.#nextRound, stray };
+    const sent = { round: this.#nextRound, form: this.#nextForm() };
     this.#nextRound += 1;
     generation.sent.push(sent);
     for (const client of generation.clients) void this.#send(client, sent);
   }
 
-  async #send(client: TelemetryClient, { round, stray }: SentRound): Promise<void> {
+  #nextForm(): BatchForm {
+    const stray = this.#strayRounds > 0;
+    const scattered = !stray && this.#scatteredRounds > 0;
+    if (stray) this.#strayRounds -= 1;
+    if (scattered) this.#scatteredRounds -= 1;
+    const table = this.#nextTable;
+    if (table > 0) this.#nextTable = (table % TABLES) + 1;
+    return { stray, scattered, table };
+  }
+
+  async #send(client: TelemetryClient, { round, form }: SentRound): Promise<void> {
     const { clock, obligations } = this.#deps;
     const { baseMs, node } = this.#options;
-    const batch = obligations.sent(node, round, stray, clock.nowMs());
-    const columns = tortureBatch(baseMs, node, round, stray);
-    const result: SendResult = await client.send(this.#table, columns);
+    const batch = obligations.sent(node, round, form, clock.nowMs());
+    const { table, order } = form.table === 0 ? this.#usualTable : tortureTable(form.table);
+    const columns = tortureBatch(baseMs, { node, round }, form, order);
+    const result: SendResult = await client.send(table, columns);
     if ('ack' in result) obligations.answered(batch, result.ack, clock.nowMs());
+    else obligations.givenUp(batch);
   }
 
   #change(work: () => Promise<void>): Promise<void> {

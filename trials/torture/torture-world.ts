@@ -10,6 +10,7 @@ import type { FaultBook, InjectedFault } from './fault-book.ts';
 import type { PlannedFault } from './fault-plan.ts';
 import type { NetworkProxy } from './network-proxy.ts';
 import type { Obligations } from './obligations.ts';
+import type { RolledBack } from './oracle.ts';
 import type { SinkServer } from './sink-server.ts';
 import type { SpoolAgent } from './spool-agent.ts';
 import type { TortureAgent } from './torture-agent.ts';
@@ -31,8 +32,14 @@ export interface TortureWorld {
   readonly print: (text: string) => void;
   /** The beginning of the hours that are sent, Unix ms. */
   readonly baseMs: number;
+  /** Everything of the run lies in it. */
+  readonly dir: string;
+  readonly journalDir: string;
   readonly outputDir: string;
   readonly deadLetterDir: string;
+  readonly spoolDir: string;
+  /** What rollbacks did to the books so far. */
+  rolledBack: RolledBack;
   /** Ends everything, by force. */
   close(): Promise<void>;
 }

@@ -29,6 +29,7 @@ import { injectNetworkFault } from './faults/network-faults.ts';
 import { injectProcessFault } from './faults/process-faults.ts';
 import { injectSinkFault } from './faults/sink-faults.ts';
 import { runLane } from './lane.ts';
+import { goodSamples } from './obligations.ts';
 import type { TortureOptions } from './options.ts';
 import { judge, type Verdict } from './oracle.ts';
 import { comeToRest, type Rest, residentBytes } from './rest.ts';
@@ -55,7 +56,13 @@ export function ownBuild(): Build {
 }
 
 const WARM_UP_ACKS = 100;
+/** A seal every two seconds makes a file for each of three hours; starts and stops seal as well. */
+const FILES_PER_SECOND = 4;
+const FILES_PER_START = 10;
+const FILES_AT_ONCE = 60;
 const WARM_UP_DEADLINE_MS = 60_000;
+/** All waits have deadlines; together they are shorter than this. */
+const HANG_MS = 540_000;
 
 export interface TortureDeps {
   readonly print: (text: string) => void;
@@ -75,7 +82,12 @@ export async function runTorture(
   const world = await buildWorld(options, { dir, book, build, clock, print });
   let keep = true;
   try {
-    const result = await unlessInterrupted(interrupted, torment(world, options, dir));
+    const late = new AbortController();
+    const hangMs = options.seconds * 1000 + HANG_MS;
+    const cancel = clock.after(hangMs, () => late.abort(new Error('the harness hangs')));
+    const given = interrupted === undefined ? [late.signal] : [late.signal, interrupted];
+    const work = unlessInterrupted(AbortSignal.any(given), torment(world, options, dir));
+    const result = await work.finally(cancel);
     keep = options.keep || result.findings.length > 0;
     return result;
   } finally {
@@ -94,29 +106,31 @@ async function torment(
   const warmBytes = await warmUp(world);
   await injectFaults(world, options);
   const rest = await comeToRest(world, warmBytes);
+  const seconds = (clock.monotonicMs() - startedMs) / 1000;
   const verdict = await judge({
     baseMs: world.baseMs,
     obligations: world.obligations,
     outputDir: world.outputDir,
     deadLetterDir: world.deadLetterDir,
     sink: world.sink?.store,
+    refusedLines: world.sink?.refused,
     books: rest.books,
+    rolledBack: world.rolledBack,
+    clockError: (fromMs, toMs) => book.clockError(fromMs, toMs),
+    filesMax: Math.ceil(
+      FILES_AT_ONCE + FILES_PER_SECOND * seconds + FILES_PER_START * world.supervisor.starts,
+    ),
   });
   attribute(world, verdict);
   const complaints = world.complaints.all.map(({ text }) => text);
   const findings = [...complaints, ...verdict.findings];
-  const seconds = (clock.monotonicMs() - startedMs) / 1000;
   return { findings, verdict, rest, book, world, dir, seconds };
 }
 
 /** The work goes on behind, until what it works on is closed under it. */
-function unlessInterrupted<Result>(
-  signal: AbortSignal | undefined,
-  work: Promise<Result>,
-): Promise<Result> {
-  if (signal === undefined) return work;
+function unlessInterrupted<Result>(signal: AbortSignal, work: Promise<Result>): Promise<Result> {
   const interrupted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
   return Promise.race([work, interrupted]);
 }
@@ -125,7 +139,9 @@ function unlessInterrupted<Result>(
 async function warmUp(world: TortureWorld): Promise<number> {
   const { supervisor, clock } = world;
   supervisor.start();
-  await Promise.all(world.agents.map((agent) => agent.start()));
+  // The last one always speaks over two connections; see buildWorld.
+  const { agents } = world;
+  await Promise.all(agents.map((agent) => agent.start(agent === agents.at(-1) ? 2 : 1)));
   world.spoolAgent?.start();
   const giveUpAtMs = clock.monotonicMs() + WARM_UP_DEADLINE_MS;
   while (supervisor.acks < WARM_UP_ACKS) {
@@ -178,7 +194,7 @@ function attribute(world: TortureWorld, { warehouse }: Verdict): void {
       name = names[at]!.name;
       at += 1;
     }
-    book.row(name).ackedSamples += batch.stray ? 20 : 24;
+    book.row(name).ackedSamples += goodSamples(batch);
   }
   for (const flaw of warehouse.flaws) {
     const row = book.row(book.lastBefore(flaw.ackedMs ?? 0));

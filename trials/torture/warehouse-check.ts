@@ -1,13 +1,11 @@
 /**
- * The warehouse as DuckDB reads it, compared with what was promised: every file on its own, then
- * every row.
+ * The warehouse compared with what was promised: no batch less, none twice, each with its labels,
+ * its times and the time at which it was received.
  */
-import fs from 'node:fs';
-import path from 'node:path';
-import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api';
-import { errorMessage } from '../../src/lib/errors.ts';
-import { goodSamples, type Obligations } from './obligations.ts';
-import { HOUR_MS, HOURS } from './samples.ts';
+import type { DuckDBConnection } from '@duckdb/node-api';
+import { goodSamples, type Obligations, possibleSamples, type SentBatch } from './obligations.ts';
+import { variantOf } from './samples.ts';
+import { type BatchRows, readWarehouse, type WarehouseRows } from './warehouse-rows.ts';
 
 /** A batch of which the warehouse holds something else than it should. */
 export interface BatchFlaw {
@@ -28,128 +26,39 @@ export interface WarehouseFindings {
   readonly filesOfFirstFlaw: readonly string[];
   readonly lostSamples: number;
   readonly doubledSamples: number;
-  /** Rows that nobody has sent, or that have another value, time or label than was sent. */
+  /** Acknowledged samples that a rollback took away, and what it let in twice. */
+  readonly rolledBackSamples: number;
+  readonly rolledBackDoubles: number;
+  /** Rows that nobody has sent, or that have another value or time than was sent. */
   readonly unknownRows: number;
   readonly firstUnknown: string | undefined;
+  /** Rows with the label of another batch's series table, or the times of another form. */
+  readonly mislabelledRows: number;
+  /** Rows that say they were received when they cannot have been. */
+  readonly misdatedRows: number;
+  readonly firstMisdated: string | undefined;
   /** Samples of batches without an acknowledgement that are there: they may be. */
   readonly unpromisedSamples: number;
 }
 
-interface Counts {
-  readonly node: number;
-  readonly round: number;
-  readonly rows: number;
-  readonly samples: number;
-}
+/** By how many ms the daemon's wall clock was wrong, at least and at most, in a span of time. */
+export type ClockError = (fromMs: number, toMs: number) => { minMs: number; maxMs: number };
 
-export async function checkWarehouse(
+/** Both clocks are cut to whole milliseconds. */
+const RECEIVED_SLACK_MS = 5;
+
+export function checkWarehouse(
   outputDir: string,
   baseMs: number,
   obligations: Obligations,
+  clockError: ClockError,
 ): Promise<WarehouseFindings> {
-  const metricsDir = path.join(outputDir, 'metrics');
-  const { files, strangers } = visibleFiles(metricsDir);
-  const instance = await DuckDBInstance.create(':memory:', { threads: '2' });
-  const connection = await instance.connect();
-  try {
-    await connection.run("SET TimeZone = 'UTC'");
-    const unreadable = [...strangers, ...(await unreadableFiles(connection, files))];
-    const isBad = new Set(unreadable.map((line) => line.split(': ')[0]));
-    const good = files.filter((file) => !isBad.has(file));
-    if (good.length > 0) await makeRows(connection, good, baseMs);
-    const counts = good.length > 0 ? await batchCounts(connection) : [];
-    const unknown = good.length > 0 ? await unknownRows(connection) : { rows: 0, first: undefined };
-    const judged = judge(counts, unknown, obligations);
-    const filesOfFirstFlaw = await filesOf(
-      connection,
-      good.length > 0 ? judged.flaws[0] : undefined,
-    );
+  return readWarehouse(outputDir, baseMs, async (found, connection) => {
+    const judged = judge(found, obligations, clockError);
+    const filesOfFirstFlaw = await filesOf(connection, judged.flaws[0]);
+    const { files, unreadable } = found;
     return { files: files.length, unreadable, filesOfFirstFlaw, ...judged };
-  } finally {
-    connection.closeSync();
-    instance.closeSync();
-  }
-}
-
-function visibleFiles(metricsDir: string): { files: string[]; strangers: string[] } {
-  if (!fs.existsSync(metricsDir)) return { files: [], strangers: [] };
-  const entries = fs
-    .readdirSync(metricsDir, { recursive: true, withFileTypes: true })
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => path.join(entry.parentPath, entry.name))
-    .sort();
-  return {
-    files: entries.filter((name) => name.endsWith('.parquet')),
-    strangers: entries
-      .filter((name) => !name.endsWith('.parquet'))
-      .map((name) => `${name}: is no warehouse file and visible`),
-  };
-}
-
-/** Reads every column of every file, one file at a time. */
-async function unreadableFiles(
-  connection: DuckDBConnection,
-  files: readonly string[],
-): Promise<string[]> {
-  const bad: string[] = [];
-  for (const file of files) {
-    try {
-      await connection.run(
-        `SELECT count(*), max(ts), max(metric), sum(value), max(unit), max(kind), max(node_id),
-           max(gpu_uuid), max(labels), max(received_at) FROM read_parquet(${quoted([file])})`,
-      );
-    } catch (error) {
-      bad.push(`${file}: ${errorMessage(error)}`);
-    }
-  }
-  return bad;
-}
-
-/** All rows as samples, with whether each is what the torture sends. */
-async function makeRows(
-  connection: DuckDBConnection,
-  files: readonly string[],
-  baseMs: number,
-): Promise<void> {
-  await connection.run(`
-    CREATE TABLE samples AS
-    WITH raw AS (
-      SELECT *, epoch_ms(ts) - ${baseMs} AS offset_ms, epoch_us(ts) % 1000 AS rest_us
-      FROM read_parquet(${quoted(files)}, hive_partitioning = true, filename = true)),
-    ids AS (
-      SELECT *, try_cast(node_id[9:] AS INT) AS node, try_cast(metric[9:] AS INT) AS series,
-        offset_ms % ${HOUR_MS} AS round, offset_ms // ${HOUR_MS} AS hour_at
-      FROM raw)
-    SELECT node, round, series, filename, node_id, metric, value, ts,
-      coalesce(rest_us = 0 AND series BETWEEN 0 AND 23 AND offset_ms >= 0
-        AND value = ((round * 32 + series) * 16 + node) + 0.25
-        AND hour_at = (round + (series // 8)) % ${HOURS}
-        AND node_id = 'torture-' || lpad(node::VARCHAR, 2, '0')
-        AND metric = 'torture_' || lpad(series::VARCHAR, 2, '0')
-        AND gpu_uuid = 'GPU-' || (series % 4)::VARCHAR
-        AND unit = '1' AND kind = 'gauge'
-        AND (labels->>'note') = 'a "b", c=d \\ e'
-        AND date = ts::DATE AND hour::INT = extract(hour FROM ts), false) AS is_right
-    FROM ids`);
-}
-
-async function batchCounts(connection: DuckDBConnection): Promise<Counts[]> {
-  const reader = await connection.runAndReadAll(`
-    SELECT node::DOUBLE AS node, round::DOUBLE AS round, count(*)::DOUBLE AS rows,
-      count(DISTINCT series)::DOUBLE AS samples
-    FROM samples WHERE is_right GROUP BY ALL ORDER BY ALL`);
-  return reader.getRowObjectsJS() as unknown as Counts[];
-}
-
-async function unknownRows(
-  connection: DuckDBConnection,
-): Promise<{ rows: number; first: string | undefined }> {
-  const reader = await connection.runAndReadAll(`
-    SELECT count(*)::DOUBLE AS rows,
-      first(node_id || ' ' || metric || ' ' || value || ' ' || ts || ' in ' || filename) AS first
-    FROM samples WHERE NOT is_right`);
-  const [row] = reader.getRowObjectsJS() as unknown as { rows: number; first: string | null }[];
-  return { rows: row?.rows ?? 0, first: row?.first ?? undefined };
+  });
 }
 
 async function filesOf(
@@ -157,59 +66,98 @@ async function filesOf(
   flaw: BatchFlaw | undefined,
 ): Promise<string[]> {
   if (flaw === undefined) return [];
-  const reader = await connection.runAndReadAll(
-    `SELECT DISTINCT filename FROM samples
-     WHERE node = ${flaw.node} AND round = ${flaw.round} ORDER BY 1`,
-  );
-  return reader.getRowObjectsJS().map(({ filename }) => String(filename));
+  try {
+    const reader = await connection.runAndReadAll(
+      `SELECT DISTINCT filename FROM samples
+       WHERE node = ${flaw.node} AND round = ${flaw.round} ORDER BY 1`,
+    );
+    return reader.getRowObjectsJS().map(({ filename }) => String(filename));
+  } catch {
+    // There is no such table where nothing is visible.
+    return [];
+  }
 }
 
-function judge(
-  counts: readonly Counts[],
-  unknown: { readonly rows: number; readonly first: string | undefined },
-  obligations: Obligations,
-): Omit<WarehouseFindings, 'files' | 'unreadable' | 'filesOfFirstFlaw'> {
+type Judged = Omit<WarehouseFindings, 'files' | 'unreadable' | 'filesOfFirstFlaw'>;
+
+function judge(found: WarehouseRows, obligations: Obligations, clockError: ClockError): Judged {
   const flaws: BatchFlaw[] = [];
   const seen = new Set<string>();
-  let { rows: unknownCount, first: firstUnknown } = unknown;
-  let [rows, unpromisedSamples] = [unknown.rows, 0];
-  for (const { node, round, ...found } of counts) {
-    rows += found.rows;
+  let { rows: unknownRows, first: firstUnknown } = found.strangers;
+  let [rows, unpromisedSamples, rolledBackSamples, rolledBackDoubles] = [unknownRows, 0, 0, 0];
+  let [mislabelledRows, misdatedRows] = [0, 0];
+  let firstMisdated: string | undefined;
+  const unknown = (count: number, what: string) => {
+    if (count <= 0) return;
+    unknownRows += count;
+    firstUnknown ??= what;
+  };
+  for (const one of found.batches) {
+    const { node, round, samples } = one;
+    rows += one.rows;
     const batch = obligations.get(node, round);
     if (batch === undefined) {
-      unknownCount += found.rows;
-      firstUnknown ??= `node ${node} never sent round ${round}`;
+      unknown(one.rows, `node ${node} never sent round ${round}`);
       continue;
     }
     seen.add(`${node}/${round}`);
     const { ackedMs } = batch;
-    if (ackedMs === undefined) unpromisedSamples += found.samples;
-    const flaw = (what: BatchFlaw['what'], samples: number) => {
-      if (samples > 0) flaws.push({ what, node, round, samples, ackedMs });
+    if (ackedMs === undefined) unpromisedSamples += samples;
+    const flaw = (what: BatchFlaw['what'], count: number) => {
+      if (count > 0) flaws.push({ what, node, round, samples: count, ackedMs });
     };
-    flaw('doubled', found.rows - found.samples);
-    flaw(ackedMs === undefined ? 'in part' : 'lost', goodSamples(batch) - found.samples);
-    // A sample beyond the good ones is one that had to be refused.
-    if (found.samples > goodSamples(batch)) unknownCount += found.samples - goodSamples(batch);
+    const doubled = one.rows - samples;
+    if (batch.excused.doubles) rolledBackDoubles += doubled;
+    else flaw('doubled', doubled);
+    const missing = Math.max(0, goodSamples(batch) - samples);
+    if (batch.excused.rows) rolledBackSamples += ackedMs === undefined ? 0 : missing;
+    else flaw(ackedMs === undefined ? 'in part' : 'lost', missing);
+    unknown(samples - possibleSamples(batch), `node ${node} round ${round}: had to be refused`);
+    mislabelledRows += wrongRows(one, batch);
+    // Two copies were received at two times.
+    const misdated = doubled === 0 ? misdate(one, batch, clockError) : undefined;
+    if (misdated === undefined) continue;
+    misdatedRows += one.rows;
+    firstMisdated ??= misdated;
   }
   for (const [key, batch] of obligations.batches) {
     if (batch.ackedMs === undefined || seen.has(key)) continue;
-    flaws.push({ ...batch, what: 'lost', samples: goodSamples(batch) });
+    const samples = goodSamples(batch);
+    if (batch.excused.rows) rolledBackSamples += samples;
+    else if (samples > 0) flaws.push({ ...batch, what: 'lost', samples });
   }
   flaws.sort((a, b) => (a.ackedMs ?? Infinity) - (b.ackedMs ?? Infinity));
   const sum = (what: BatchFlaw['what']) =>
     flaws.reduce((total, flaw) => total + (flaw.what === what ? flaw.samples : 0), 0);
   return {
-    rows,
-    flaws,
-    lostSamples: sum('lost'),
-    doubledSamples: sum('doubled'),
-    unknownRows: unknownCount,
-    firstUnknown,
-    unpromisedSamples,
+    ...{ rows, flaws, lostSamples: sum('lost'), doubledSamples: sum('doubled') },
+    ...{ rolledBackSamples, rolledBackDoubles, unknownRows, firstUnknown, unpromisedSamples },
+    ...{ mislabelledRows, misdatedRows, firstMisdated },
   };
 }
 
-function quoted(files: readonly string[]): string {
-  return `[${files.map((file) => `'${file.replaceAll("'", "''")}'`).join(', ')}]`;
+/** Rows that have the label of another table, or the times of another form. */
+function wrongRows(found: BatchRows, { form }: SentBatch): number {
+  const variant = variantOf(form.table);
+  const isRight =
+    found.variantMin === variant &&
+    found.variantMax === variant &&
+    found.scattered === (form.scattered ? found.rows : 0);
+  return isRight ? 0 : found.rows;
+}
+
+/** All rows of a batch carry one time, after its sending, before its answer; else why not. */
+function misdate(
+  { node, round, receivedMinMs, receivedMaxMs }: BatchRows,
+  { sentMs, ackedMs = Number.POSITIVE_INFINITY }: SentBatch,
+  clockError: ClockError,
+): string | undefined {
+  const { minMs, maxMs } = clockError(sentMs, ackedMs);
+  const isRight =
+    receivedMinMs === receivedMaxMs &&
+    receivedMinMs >= sentMs + minMs - RECEIVED_SLACK_MS &&
+    receivedMaxMs <= ackedMs + maxMs + RECEIVED_SLACK_MS;
+  if (isRight) return undefined;
+  const span = `${receivedMinMs} to ${receivedMaxMs}`;
+  return `node ${node} round ${round} at ${span}, sent ${sentMs}, acknowledged ${ackedMs}`;
 }

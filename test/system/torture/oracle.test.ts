@@ -6,13 +6,24 @@ import { brokenBuild, type Edit } from '../../helpers/broken-build.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
 
+interface Choice {
+  readonly only?: string;
+  /** Default 5; faults beside the process end after `seconds` alone. */
+  readonly kills?: number;
+  readonly seconds?: number;
+}
+
 /** A few seconds of the faults that find this flaw. */
-async function torment(edits: readonly Edit[], faults: string, only = ''): Promise<TortureResult> {
+async function torment(
+  edits: readonly Edit[],
+  faults: string,
+  { only = '', kills = 5, seconds = 40 }: Choice = {},
+): Promise<TortureResult> {
   const families = parseFamilies(faults);
   const options = {
     seed: 1,
-    seconds: 40,
-    kills: 5,
+    seconds,
+    kills,
     families,
     only,
     load: 1,
@@ -40,7 +51,7 @@ test('an acknowledgement before the commit is found out as loss', async () => {
       },
     ],
     'kill',
-    'random',
+    { only: 'random' },
   );
   expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
   expect(verdict.sink?.lostSamples).toBeGreaterThan(0);
@@ -72,7 +83,7 @@ test('a cursor that is committed before the rename is found out as loss', async 
       },
     ],
     'kill',
-    'random',
+    { only: 'random' },
   );
   expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
   expect(verdict.sink?.lostSamples).toBe(0);
@@ -88,7 +99,7 @@ test('a forgotten producer window is found out as doubles', async () => {
       },
     ],
     'kill',
-    'before the ack',
+    { only: 'before the ack' },
   );
   expect(verdict.warehouse.doubledSamples).toBeGreaterThan(0);
   expect(findings.join()).toContain('more than once in the warehouse');
@@ -104,7 +115,64 @@ test('a restart that does not look at the visible files is found out as doubles'
       },
     ],
     'kill',
-    'renames',
+    { only: 'renames' },
   );
   expect(verdict.warehouse.doubledSamples).toBeGreaterThan(0);
+});
+
+test('a duplicate that is acknowledged before it is durable is found out as loss', async () => {
+  const { verdict } = await torment(
+    [{ file: 'src/collector/ingest/ingest.js', from: 'await journal.durable();', to: '' }],
+    'kill',
+    { only: 'slow commit', kills: 3 },
+  );
+  expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
+});
+
+test('a writer that reads what is not yet on disk is found out by a power cut', async () => {
+  const { verdict, world } = await torment(
+    [
+      {
+        file: 'src/journal/lmdb/environment.js',
+        from: 'overlappingSync: false,',
+        to: 'overlappingSync: false, noSync: true,',
+      },
+      {
+        file: 'src/journal/lmdb/environment.js',
+        from: 'if (!leaseHolds) {',
+        to: `await new Promise((go) => setTimeout(go, 300));
+          const file = fs.openSync(path.join(this.dir, DATA_FILE), 'r');
+          fs.fsyncSync(file);
+          fs.closeSync(file);
+          if (!leaseHolds) {`,
+      },
+    ],
+    'power',
+    { only: 'after the renames', kills: 3 },
+  );
+  const { lostSamples, doubledSamples } = verdict.warehouse;
+  if (world.disks === undefined) process.stderr.write('skipped: no disks that can lose power\n');
+  else expect(lostSamples + doubledSamples).toBeGreaterThan(0);
+});
+
+test("rows with another table's series, or another time of receipt, are found out", async () => {
+  const { verdict, findings } = await torment(
+    [
+      {
+        file: 'src/collector/writers/parquet/series-index.js',
+        from: 'const key = ',
+        to: 'const key = nodeId ?? ',
+      },
+      {
+        file: 'src/collector/writers/parquet/waiting-rows.js',
+        from: 'record.samples, record.receivedAtMs,',
+        to: 'record.samples, Date.now(),',
+      },
+    ],
+    'tables',
+    { seconds: 6 },
+  );
+  expect(verdict.warehouse.unknownRows).toBeGreaterThan(0);
+  expect(verdict.warehouse.misdatedRows).toBeGreaterThan(0);
+  expect(findings.join()).toContain('rows have a received_at that cannot be');
 });

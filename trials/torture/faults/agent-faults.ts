@@ -1,10 +1,13 @@
 /**
- * Agents that crash, forget, repeat themselves and lose the time.
+ * Agents that crash, forget, repeat themselves, lose the time, change their tables and dig out what
+ * is days old.
  */
 import { sleep } from '../../../src/lib/clock.ts';
 import type { Inject } from '../torture-world.ts';
 
 const STRAY_ROUNDS = 5;
+/** About as often as an agent sends. */
+const SCATTER_INTERVAL_MS = 40;
 
 export const injectAgentFault: Inject = async (world, planned, fault, stop) => {
   const { agents, spoolAgent, clock } = world;
@@ -31,6 +34,15 @@ export const injectAgentFault: Inject = async (world, planned, fault, stop) => {
       break;
     case 'agent: has a clock that jumps':
       agent.clockJump(STRAY_ROUNDS);
+      break;
+    case 'tables: another with each batch':
+      agent.changeTables(true);
+      await sleep(clock, lengthMs, stop);
+      agent.changeTables(false);
+      break;
+    case 'hours: a batch of as many hours as samples':
+      agent.scatter(Math.ceil(lengthMs / SCATTER_INTERVAL_MS));
+      await sleep(clock, lengthMs, stop);
       break;
     default:
       throw new Error(`BUG: no such fault: ${name}`);

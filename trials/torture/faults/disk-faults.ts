@@ -6,6 +6,7 @@ import { sleep } from '../../../src/lib/clock.ts';
 import type { Disk, Disks } from '../disks.ts';
 import type { PlannedFault } from '../fault-plan.ts';
 import type { Inject, TortureWorld } from '../torture-world.ts';
+import { injectVanishFault } from './vanish-faults.ts';
 
 const POINTS: Readonly<Record<string, string>> = {
   'disk: commits fail': 'journal.*.before',
@@ -22,6 +23,7 @@ const RECOVERY_DEADLINE_MS = 60_000;
 
 export const injectDiskFault: Inject = async (world, planned, fault, stop) => {
   const { supervisor, disks } = world;
+  if (planned.family === 'vanish') return injectVanishFault(world, planned, fault, stop);
   const release = supervisor.blame(planned.name, 'start');
   try {
     if (planned.name in POINTS) fault.note = await failAt(world, planned, stop);

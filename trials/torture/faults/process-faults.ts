@@ -1,16 +1,20 @@
 /**
  * Faults that end the daemon's process or hold it: at random moments, at named points, during
- * recovery, politely and twice.
+ * recovery, politely and twice, with older stores put in its place, or another daemon beside it.
  */
+import fs from 'node:fs';
 import { sleep } from '../../../src/lib/clock.ts';
 import type { PlannedFault } from '../fault-plan.ts';
 import type { Inject, TortureWorld } from '../torture-world.ts';
+import { bringInAnother } from './owner-faults.ts';
+import { rollBack } from './rollback-faults.ts';
 
 /** Points of preload/fault-points.ts by the name of the fault. */
 const POINTS: Readonly<Record<string, { point: string; delayUs?: number }>> = {
   'kill: before a commit of batches': { point: 'journal.append.before' },
   'kill: during a commit of batches': { point: 'journal.append.started', delayUs: 1500 },
   'kill: after the commit, before the ack': { point: 'journal.append.after' },
+  'kill: in a slow commit of batches': { point: 'journal.append.held', delayUs: 80_000 },
   'kill: mid row group': { point: 'staging.write' },
   'kill: before the sync of a file': { point: 'staging.sync.before' },
   'kill: before the first rename': { point: 'warehouse.rename.before' },
@@ -33,6 +37,8 @@ const RECOVERY_POINTS: Readonly<Record<string, string>> = {
 
 /** A named point that is not reached by then is given up, and the process killed as it is. */
 const POINT_DEADLINE_MS = 8000;
+/** The names of the files are on disk, while the journal commits batches as ever. */
+const POWER_POINT = 'warehouse.sync.after';
 const RECOVERY_DEADLINE_MS = 60_000;
 const WRITER_ENDED = 'writer ended';
 const STOP_DEADLINE_MS = 45_000;
@@ -53,7 +59,9 @@ export const injectProcessFault: Inject = async (world, planned, fault) => {
 
 async function strike(world: TortureWorld, planned: PlannedFault): Promise<string> {
   const { supervisor, clock } = world;
-  const { name, lengthMs } = planned;
+  const { name, lengthMs, family } = planned;
+  if (family === 'rollback') return rollBack(world, planned);
+  if (family === 'owners') return bringInAnother(world, planned);
   if (name in POINTS) return killAtPoint(world, planned);
   if (name in WRITER_POINTS) return endWriter(world, planned);
   if (name in RECOVERY_POINTS) return killInRecovery(world, RECOVERY_POINTS[name]!);
@@ -84,7 +92,11 @@ async function strike(world: TortureWorld, planned: PlannedFault): Promise<strin
     case 'SIGSTOP and SIGCONT':
       return holdStill(world, lengthMs);
     case 'power cut':
-      return cutPower(world, lengthMs);
+      await sleep(clock, lengthMs);
+      await cutPower(world);
+      return '';
+    case 'power cut: after the renames, before the cursor':
+      return cutPowerAt(world, POWER_POINT);
     default:
       throw new Error(`BUG: no such fault: ${name}`);
   }
@@ -151,14 +163,33 @@ async function holdStill(world: TortureWorld, lengthMs: number): Promise<string>
 }
 
 /** What was synced is there afterwards, and only that for sure. */
-async function cutPower(world: TortureWorld, lengthMs: number): Promise<string> {
-  const { supervisor, clock, disks } = world;
-  await sleep(clock, lengthMs);
+async function cutPower({ supervisor, disks }: TortureWorld): Promise<void> {
   if (disks === undefined) throw new Error('BUG: a power cut without disks');
   await disks.exclusive(async () => {
     supervisor.signal('SIGSTOP');
     disks.keepWhatIsSynced();
     await supervisor.whileDown('SIGKILL', async () => disks.loseTheRest());
   });
-  return '';
+}
+
+/** As soon as the daemon has come to `point`, where it stands still by itself. */
+async function cutPowerAt(world: TortureWorld, point: string): Promise<string> {
+  const { supervisor, clock } = world;
+  const disarm = supervisor.arm(point, 1, 'stop');
+  const giveUpAtMs = clock.monotonicMs() + POINT_DEADLINE_MS;
+  while (!isStopped(supervisor.daemon?.pid) && clock.monotonicMs() < giveUpAtMs) {
+    await sleep(clock, 2);
+  }
+  const isHit = isStopped(supervisor.daemon?.pid);
+  disarm();
+  await cutPower(world);
+  return isHit ? `at ${point}` : `${point} was not reached; cut at that moment`;
+}
+
+function isStopped(pid: number | undefined): boolean {
+  try {
+    return /^State:\s+T/m.test(fs.readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }

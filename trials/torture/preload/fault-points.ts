@@ -7,15 +7,17 @@
  *     [{ "id": 7, "point": "warehouse.rename.after", "nth": 2, "action": "kill", "delayUs": 0 }]
  *
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
- * `journal.<append|cursor-WRITER|trim|lease|other>.<before|started|after>`. Actions: `kill`;
- * `exit`, which ends a writer's thread; `EIO`, `ENOSPC` and `EROFS`; `lie`: a commit that is made
- * and reported as failed. They strike at every occurrence from the nth on. At `clock` the action is
- * the number of milliseconds by which the daemon's wall clock is wrong.
+ * `journal.<append|cursor-WRITER|trim|lease|other>.<held|before|started|after>`. Actions: `kill`;
+ * `exit`, which ends a writer's thread; `stop`, which holds the process still; `EIO`, `ENOSPC` and
+ * `EROFS`; `lie`: a commit that is made and reported as failed. At `held` a commit is put off for
+ * the order's delay while everything else goes on, then comes the kill. Orders strike at every
+ * occurrence from the nth on. At `clock` the action is the number of milliseconds by which the
+ * daemon's wall clock is wrong.
  */
 import fs from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { JournalEnvironment, type WriteList } from '../../../src/journal/lmdb/environment.ts';
-import { systemClock } from '../../../src/lib/clock.ts';
+import { sleep, systemClock } from '../../../src/lib/clock.ts';
 import { OperatingError } from '../../../src/lib/errors.ts';
 
 interface Order {
@@ -29,6 +31,8 @@ interface Order {
 const CONTROL_AGE_MS = 3;
 const WRITER_EXIT = 7;
 const CLOCK_POINT = 'clock';
+/** Actions after which an operation goes on. */
+const HARMLESS = new Set(['lie', 'stop']);
 
 const real = {
   readFileSync: fs.readFileSync,
@@ -56,6 +60,7 @@ class FaultPoints {
     const order = this.due(point);
     if (order?.action === 'kill') this.kill(order);
     if (order?.action === 'exit') this.endThread(order);
+    if (order?.action === 'stop') process.kill(process.pid, 'SIGSTOP');
     return order;
   }
 
@@ -85,7 +90,7 @@ class FaultPoints {
   /** Throws as the file system would where that is the order. */
   fail(point: string): void {
     const action = this.at(point)?.action;
-    if (action !== undefined && action !== 'lie') throw diskError(action, point);
+    if (action !== undefined && !HARMLESS.has(action)) throw diskError(action, point);
   }
 
   /** By how much the wall clock is wrong. */
@@ -193,6 +198,10 @@ function patchJournal(points: FaultPoints): void {
     purposes: readonly string[],
     work: () => Promise<void>,
   ): Promise<void> => {
+    for (const purpose of purposes) {
+      const order = points.due(`journal.${purpose}.held`);
+      if (order !== undefined) await heldUntilKilled(points, order);
+    }
     for (const purpose of purposes) failCommit(points, `journal.${purpose}.before`);
     const done = work();
     // The work of LMDB's own thread is under way, or about to be.
@@ -209,6 +218,12 @@ function patchJournal(points: FaultPoints): void {
   JournalEnvironment.prototype.takeLease = function (writes) {
     return wrapped(this, ['lease'], () => takeLease.call(this, writes));
   };
+}
+
+/** A disk that takes its time, and a process that does not live to see the end of it. */
+async function heldUntilKilled(points: FaultPoints, order: Order): Promise<never> {
+  await sleep(systemClock, order.delayUs / 1000);
+  return points.kill({ ...order, delayUs: 0 });
 }
 
 function failCommit(points: FaultPoints, point: string): void {
