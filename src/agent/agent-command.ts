@@ -254,10 +254,23 @@ function toSourceOptions(raw: RawOptions): SourceOptions {
   };
   return {
     simulate: { nodeId, gpus, seed },
-    nvidiaSmi: { command: nvidiaSmiPath },
+    nvidiaSmi: {
+      command: nvidiaSmiPath,
+      ...(isRepeated(raw) ? { residentPeriodMs: residentPeriod(raw.interval) } : {}),
+    },
     ...(file === undefined ? {} : { csv: { path: file, ...replay } }),
     ...(url === undefined ? {} : { prometheus: { url } }),
   };
+}
+
+/** Whether there will be a next collection, for which a program may stay. */
+function isRepeated({ interval, once, dryRun }: RawOptions): boolean {
+  return interval > 0 && once !== true && dryRun !== true;
+}
+
+/** A little less than the interval, so that each round finds a new answer. */
+function residentPeriod(intervalSeconds: number): number {
+  return Math.max(1, Math.floor(intervalSeconds * 900));
 }
 
 function collectSource(value: string, previous: SourceKind[] | undefined): SourceKind[] {

@@ -1,6 +1,8 @@
 /**
  * One source and its moods: asks it for readings, never twice at once, waits only so long, and
- * after a failure leaves it alone for a while. What it skips is counted, and told now and then.
+ * after a failure leaves it alone for an interval or two: a longer pause would go on after the
+ * outage. A source that is slower than the interval is told once, and asked again as soon as it has
+ * answered. What it skips is counted, and told now and then.
  */
 import type { Logger } from 'pino';
 import { Backoff } from '../lib/backoff.ts';
@@ -11,8 +13,11 @@ import type { Reading, SkippedReading, Source, SourceReport } from '../client/re
 import { settledWithin } from '../client/wait.ts';
 
 const SKIP_LOG_INTERVAL_MS = 60_000;
-const MAX_BACKOFF_MS = 300_000;
 const MIN_BACKOFF_MS = 1000;
+/** The longest pause after failures, in intervals. */
+const MAX_BACKOFF_INTERVALS = 2;
+/** An answer is that of a slow source, not of a dead one, for so many times what it took before. */
+const SLOW_PATIENCE = 3;
 /** Reasons named in one log line. */
 const LOGGED_SKIPS = 5;
 
@@ -38,6 +43,10 @@ export class SourceRunner {
   #retryAtMs = 0;
   #isUp = true;
   #isDone = false;
+  #isSlow = false;
+  #startedMs = 0;
+  /** How long the last answer took; undefined before the first. */
+  #tookMs: number | undefined;
   #skippedTotal = 0;
   #nextSkipLogMs = 0;
 
@@ -51,7 +60,7 @@ export class SourceRunner {
     this.#logger = deps.logger.child({ source: source.name });
     this.#options = options;
     const initialMs = Math.max(MIN_BACKOFF_MS, options.intervalMs);
-    this.#backoff = new Backoff({ initialMs, maxMs: Math.max(MAX_BACKOFF_MS, initialMs) });
+    this.#backoff = new Backoff({ initialMs, maxMs: initialMs * MAX_BACKOFF_INTERVALS });
   }
 
   get health(): SourceHealth {
@@ -70,11 +79,12 @@ export class SourceRunner {
   async poll(signal?: AbortSignal): Promise<readonly Reading[]> {
     const { deadlineMs } = this.#options;
     if (this.#isDone || this.#clock.monotonicMs() < this.#retryAtMs) return [];
+    const isLate = this.#running !== undefined;
     this.#running ??= this.#collect();
     await settledWithin(this.#clock, this.#running, deadlineMs, signal);
     const outcome = this.#outcome;
     if (outcome === undefined) {
-      if (signal?.aborted !== true) this.#failed(`no answer within ${deadlineMs} ms`);
+      if (signal?.aborted !== true) this.#overdue();
       return [];
     }
     this.#outcome = undefined;
@@ -85,6 +95,8 @@ export class SourceRunner {
       return [];
     }
     this.#succeeded(outcome);
+    // Readings carry the time at which they were taken, so what comes late is not new.
+    if (isLate && !outcome.done && signal?.aborted !== true) this.#running = this.#collect();
     return outcome.readings;
   }
 
@@ -104,10 +116,29 @@ export class SourceRunner {
   }
 
   async #collect(): Promise<void> {
+    this.#startedMs = this.#clock.monotonicMs();
     try {
       this.#outcome = await this.#source.collect();
+      this.#tookMs = this.#clock.monotonicMs() - this.#startedMs;
     } catch (error) {
       this.#outcome = { error };
+    }
+  }
+
+  /** No answer in time: from a source that has answered before it may still come. */
+  #overdue(): void {
+    const { deadlineMs } = this.#options;
+    const waitedMs = this.#clock.monotonicMs() - this.#startedMs;
+    const patienceMs = SLOW_PATIENCE * Math.max(deadlineMs, this.#tookMs ?? 0);
+    if (this.#tookMs === undefined || waitedMs > patienceMs) {
+      this.#failed(`no answer within ${Math.round(Math.max(waitedMs, deadlineMs))} ms`);
+    } else if (!this.#isSlow) {
+      this.#isSlow = true;
+      const fields = { deadlineMs, lastAnswerMs: Math.round(this.#tookMs) };
+      this.#logger.warn(
+        fields,
+        'the source is slower than the interval; it is asked as it answers',
+      );
     }
   }
 

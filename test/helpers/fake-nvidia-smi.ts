@@ -9,6 +9,8 @@ export interface FakeAnswers {
   readonly help?: string;
   /** For `--query-gpu=…`. */
   readonly query?: string;
+  /** Shell lines for `--query-gpu=… -lms=…`; default: the table once, then the end. */
+  readonly stay?: string;
   /** For `-L`. */
   readonly list?: string;
   /** Shell lines that run before anything else, as `exit 9`. */
@@ -28,13 +30,18 @@ export interface FakeNvidiaSmi {
 export function fakeNvidiaSmi(directory: string, answers: FakeAnswers): FakeNvidiaSmi {
   const command = path.join(directory, 'nvidia-smi');
   const log = path.join(directory, 'calls');
-  const answer = ({ help = '', query = '', list = '', before = '' }: FakeAnswers) => {
+  const answer = ({ help = '', query = '', list = '', before = '', stay = '' }: FakeAnswers) => {
     for (const [name, text] of Object.entries({ help, query, list })) {
       fs.writeFileSync(path.join(directory, name), text);
     }
     const script = `#!/bin/sh
 echo "$*" >> '${log}'
 ${before}
+case "$*" in
+  *-lms=*) :
+    ${stay}
+    ;;
+esac
 case "$1" in
   --help-query-gpu) exec cat '${directory}/help' ;;
   --query-gpu=*) exec cat '${directory}/query' ;;

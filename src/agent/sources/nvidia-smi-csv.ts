@@ -51,7 +51,8 @@ function isHeader(line: string): boolean {
   return cells.length > 1 && named && cells.every((cell) => HEADER_CELL.test(cell));
 }
 
-function splitCells(line: string): string[] {
+/** The cells of a line; the format has no quoting. */
+export function splitCells(line: string): string[] {
   // A terminal or an editor may have cut the blank after a last empty cell's comma.
   const whole = line.endsWith(',') ? `${line} ` : line;
   return whole.split(', ').map((cell) => cell.trim());

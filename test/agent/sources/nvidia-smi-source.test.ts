@@ -5,8 +5,13 @@ import {
   type NvidiaSmiSourceOptions,
   openNvidiaSmiSource,
 } from '../../../src/agent/sources/nvidia-smi-source.ts';
+import type { Reading } from '../../../src/client/reading.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
-import { type FakeAnswers, fakeNvidiaSmi } from '../../helpers/fake-nvidia-smi.ts';
+import {
+  type FakeAnswers,
+  type FakeNvidiaSmi,
+  fakeNvidiaSmi,
+} from '../../helpers/fake-nvidia-smi.ts';
 import { sharedData } from '../../helpers/shared-data.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
@@ -146,6 +151,89 @@ describe('nvidia-smi that does not work', () => {
     const collecting = source.collect().catch((thrown: unknown) => thrown);
     await source.close();
     expect(await collecting).toMatchObject({ message: expect.stringContaining('closed') });
+  });
+});
+
+describe('nvidia-smi that stays', () => {
+  const other = UUID.replace('11111111', '99999999');
+  const row = (uuid: string, used: string) =>
+    `0, ${uuid}, NVIDIA H100, 00000000:18:00.0, 595.80, ${used} MiB, [N/A], Disabled`;
+  const both = (used: string) => `echo "${row(UUID, used)}"; echo "${row(other, used)}"`;
+  const head = `echo '${HEAD}, mig.mode.current'`;
+  const used = (report: { readings: readonly Reading[] }) =>
+    report.readings
+      .filter(({ name }) => name === 'nvidia_smi_memory_used')
+      .map(({ value }) => value);
+  const stays = (smi: FakeNvidiaSmi) => smi.calls().filter((call) => call.includes('-lms=')).length;
+
+  test('is started once, and gives each table once, with its own time', async () => {
+    const stay = `${head}; n=0; while :; do n=$((n+1)); ${both('$n')}; sleep 0.2; done`;
+    const { smi, source } = open({ stay }, { residentPeriodMs: 5000 });
+    const seen: number[] = [];
+    const times: number[] = [];
+    for (let count = 0; count < 4; count += 1) {
+      const report = await source.collect();
+      const [first, second] = used(report);
+      expect(second).toBe(first);
+      seen.push(first!);
+      times.push(report.readings[0]!.timestampMs);
+    }
+    expect(new Set(seen).size).toBe(4);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+    expect(new Set(times).size).toBe(4);
+    expect(smi.calls()).toHaveLength(2);
+  });
+
+  test('is not asked for more than it answers: what is old is not sent again', async () => {
+    const stay = `${head}; ${both('1')}; sleep 60`;
+    const { source } = open({ stay }, { residentPeriodMs: 100, timeoutMs: 1500 });
+    expect(used(await source.collect())).toEqual([1, 1]);
+    await expect(source.collect()).rejects.toMatchObject({ code: 'NVIDIA_SMI_TIMEOUT' });
+  });
+
+  test('and ends is asked by single calls meanwhile, and started again', async () => {
+    const { smi, source } = open(
+      { stay: `${head}; ${both('1')}; exit 0` },
+      { residentPeriodMs: 100 },
+    );
+    expect(used(await source.collect())).toEqual([1, 1]);
+    await source.collect();
+    await source.collect();
+    expect(stays(smi)).toBeGreaterThan(1);
+  });
+
+  test('but says nothing is given up for single calls', async () => {
+    const { smi, source } = open({ stay: 'exit 1' }, { residentPeriodMs: 100 });
+    for (let count = 0; count < 3; count += 1) expect(used(await source.collect())).toEqual([5]);
+    expect(stays(smi)).toBe(1);
+  });
+
+  test('and takes longer than the interval is not left waiting between two answers', async () => {
+    const stay = `${head}; while :; do ${both('1')}; sleep 0.5; done`;
+    const { smi, source } = open({ stay }, { residentPeriodMs: 300 });
+    await source.collect();
+    for (let count = 0; count < 3; count += 1) await source.collect();
+    // It asks for no shorter pause than it was given, and starts anew once only.
+    expect(stays(smi)).toBe(2);
+  });
+
+  test('and loses a GPU gives the others, and what the driver says', async () => {
+    const lost = 'Unable to determine the device handle for GPU 0000:84:00.0: Unknown Error';
+    const rest = `sleep 0.2; echo '${row(UUID, '2')}'; echo '${lost}'`;
+    const stay = `${head}; ${both('1')}; while :; do ${rest}; done`;
+    const { source } = open({ stay }, { residentPeriodMs: 5000 });
+    expect(used(await source.collect())).toEqual([1, 1]);
+    const reports = [await source.collect(), await source.collect(), await source.collect()];
+    expect(reports.map(used)).toEqual([[2], [2], [2]]);
+    const skipped = reports.flatMap((report) => report.skipped.map(({ why }) => why));
+    expect(skipped).toContain('1 cells for 8 columns');
+  });
+
+  test('lets go when the source is closed', async () => {
+    const { source } = open({ stay: `${head}; exec sleep 60` }, { residentPeriodMs: 100 });
+    const collecting = source.collect().catch((thrown: unknown) => thrown);
+    await source.close();
+    await collecting;
   });
 });
 
