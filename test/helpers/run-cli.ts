@@ -14,6 +14,8 @@ export interface CliOptions {
   readonly cwd?: string;
   /** Added to a bare environment, so that the machine's own does not matter. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Default 30 s. */
+  readonly timeoutMs?: number;
 }
 
 /** Runs `telemetry-collector` of dist/ with `words` and waits for its end. */
@@ -22,7 +24,7 @@ export function runCli(words: readonly string[], options: CliOptions = {}): Prom
     cwd: options.cwd,
     env: { PATH: process.env.PATH, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 30_000,
+    timeout: options.timeoutMs ?? 30_000,
   });
   let stdout = '';
   let stderr = '';

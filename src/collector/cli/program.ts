@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { nearestName } from '../../config/nearest-name.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
+import type { ConformanceOptions } from './run-conformance.ts';
 import { EXIT_CODES, exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { programVersion } from './program-version.ts';
@@ -54,6 +55,7 @@ export function createProgram(host: Host, report: Report): Command {
   });
   addCheckConfig(program, host, report);
   addCerts(program, host, report);
+  addConformance(program, host, report);
   addJournal(program, host, report);
   addDeadLetter(program, host, report);
   addWarehouse(program, host, report);
@@ -123,6 +125,20 @@ function addCerts(program: Command, host: Host, report: Report): void {
       const { makeCertificates } = await import('./make-certificates.ts');
       await makeCertificates(options, host.out);
       report(exitCode('ok'));
+    });
+}
+
+function addConformance(program: Command, host: Host, report: Report): void {
+  program
+    .command('conformance')
+    .description('check a client against the protocol, with a stand-in collector that misbehaves')
+    .argument('[command...]', 'the client, after --; without it, one that you start yourself')
+    .option('--listen <address>', 'where the stand-in collector listens', '127.0.0.1:0')
+    .option('--step-seconds <number>', 'how long a step waits for the client', positiveNumber, 30)
+    .option('--json', 'print [{rule, text, verdict, why}]')
+    .action(async (command: readonly string[], options: ConformanceOptions) => {
+      const { runConformance } = await import('./run-conformance.ts');
+      report(await runConformance(command, options, host));
     });
 }
 

@@ -62,6 +62,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   agent: [...BASE, 'config', 'client', 'transport', 'observability'],
   'collector/listener': [...BASE, 'codec', 'transport'],
   'collector/admission': BASE,
+  'collector/conformance': [...BASE, 'codec', 'transport'],
   'collector/ingest': [...BASE, 'codec', 'journal', 'collector/admission'],
   'collector/writers': [...BASE, 'journal', 'warehouse'],
   'collector/health': [...BASE, 'codec', 'journal', 'observability', 'collector/writers'],
@@ -78,6 +79,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'collector/cli': [
     ...SHARED,
     'collector',
+    'collector/conformance',
     'collector/listener',
     'collector/repair',
     'collector/writers',
@@ -93,7 +95,7 @@ const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonl
       why: 'composition roots choose the journal, and its types have no seam yet',
     },
     {
-      from: /^src\/(collector\/daemon|agent\/main)\.ts$/,
+      from: /^src\/(collector\/daemon|collector\/cli\/run-conformance|agent\/main)\.ts$/,
       to: /^src\/transport\/quiche\/quiche-endpoint\.ts$/,
       why: 'composition roots choose the transport',
     },
