@@ -6,7 +6,7 @@ import { type Logger, pino } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { createLogger } from '../observability/logger.ts';
-import { openQuicEndpoint } from '../transport/quiche/quiche-endpoint.ts';
+import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
 import { type AgentSettings, parseAgentCommand } from './agent-command.ts';
 import { dryRun } from './dry-run.ts';
 import { Agent, openSources } from './run-agent.ts';
@@ -35,7 +35,7 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const deps = { clock: systemClock, logger: openLogger(settings), openEndpoint: openQuicEndpoint };
+  const deps = { clock: systemClock, logger: openLogger(settings), stack: quicheStack };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);
   const outcome = await agent.run();

@@ -6,7 +6,7 @@ import os from 'node:os';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
-import type { OpenEndpoint } from '../client/client-endpoints.ts';
+import type { QuicStack } from '../transport/quic-endpoint.ts';
 import type { AgentSettings, ServerSettings } from './agent-command.ts';
 import { AgentLoop } from './agent-loop.ts';
 import { TelemetryClient } from '../client/client.ts';
@@ -24,7 +24,7 @@ export interface AgentDeps {
 
 /** What only an agent that sends needs. */
 export interface SendingAgentDeps extends AgentDeps {
-  readonly openEndpoint: OpenEndpoint;
+  readonly stack: QuicStack;
 }
 
 /** What a finished run leaves behind. */

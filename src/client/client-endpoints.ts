@@ -5,18 +5,11 @@
 import { isIPv6 } from 'node:net';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
-import type {
-  QuicEndpoint,
-  QuicEndpointOptions,
-  QuicTransportOptions,
-} from '../transport/quic-endpoint.ts';
+import type { QuicEndpoint, QuicStack, QuicTransportOptions } from '../transport/quic-endpoint.ts';
 import { ALPN_PROTOCOL } from '../domain/telemetry.ts';
 import { AGENT_CLOSE_CODES } from './close-codes.ts';
 
 const SOCKET_BUFFER_BYTES = 1024 * 1024;
-
-/** Opens a UDP socket: the one thing that the client must be given of a QUIC stack. */
-export type OpenEndpoint = (options: QuicEndpointOptions, clock: Clock) => Promise<QuicEndpoint>;
 
 /** What an agent's side of a connection allows. Acks are small; the collector opens no streams. */
 export function agentTransport(idleTimeoutMs: number): QuicTransportOptions {
@@ -34,18 +27,18 @@ export function agentTransport(idleTimeoutMs: number): QuicTransportOptions {
 export class ClientEndpoints {
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #openEndpoint: OpenEndpoint;
+  readonly #stack: QuicStack;
   readonly #transport: QuicTransportOptions;
   readonly #lent: QuicEndpoint | undefined;
   readonly #opened = new Map<4 | 6, Promise<QuicEndpoint>>();
 
   constructor(
-    deps: { clock: Clock; logger: Logger; openEndpoint: OpenEndpoint },
+    deps: { clock: Clock; logger: Logger; stack: QuicStack },
     options: { idleTimeoutMs: number; lent?: QuicEndpoint | undefined },
   ) {
     this.#clock = deps.clock;
     this.#logger = deps.logger;
-    this.#openEndpoint = deps.openEndpoint;
+    this.#stack = deps.stack;
     this.#transport = agentTransport(options.idleTimeoutMs);
     this.#lent = options.lent;
   }
@@ -89,7 +82,7 @@ export class ClientEndpoints {
       socketBufferBytes: SOCKET_BUFFER_BYTES,
       onError: (error: unknown) => this.#logger.error({ err: error }, 'BUG in a QUIC handler'),
     };
-    return this.#openEndpoint(options, this.#clock);
+    return this.#stack.openEndpoint(options, this.#clock);
   }
 }
 

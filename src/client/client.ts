@@ -14,10 +14,15 @@ import { encodeFrame, FRAME_HEADER_BYTES } from '../codec/framing.ts';
 import type { BackoffOptions } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
-import type { QuicAddress, QuicCredentials, QuicEndpoint } from '../transport/quic-endpoint.ts';
+import type {
+  QuicAddress,
+  QuicCredentials,
+  QuicEndpoint,
+  QuicStack,
+} from '../transport/quic-endpoint.ts';
 import type { BatchAck, Hello, SampleColumns, SeriesTable } from '../domain/telemetry.ts';
 import { AckLedger, type PendingBatch } from './ack-ledger.ts';
-import { ClientEndpoints, type OpenEndpoint } from './client-endpoints.ts';
+import { ClientEndpoints } from './client-endpoints.ts';
 import {
   type BatchFate,
   type ClientStats,
@@ -62,8 +67,7 @@ export interface ClientOptions {
 export interface ClientDeps {
   readonly clock: Clock;
   readonly logger: Logger;
-  /** The QUIC stack: an implementation of the seam that src/transport describes. */
-  readonly openEndpoint: OpenEndpoint;
+  readonly stack: QuicStack;
   /**
    * A socket shared with other clients, which its owner closes after them. Its transport is
    * agentTransport().
