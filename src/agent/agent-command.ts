@@ -1,39 +1,16 @@
 /**
- * The command line of `telemetry-agent`: its options, and what they mean together. Opens nothing
- * that the options name; what does not fit is answered with what to type.
+ * The command line of `telemetry-agent`: a configuration file, and options that win over it. Opens
+ * nothing that they name; what does not fit is answered with what to type.
  */
 import fs from 'node:fs';
-import { isIP } from 'node:net';
-import os from 'node:os';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { LevelWithSilent } from 'pino';
+import type { Environment } from '../config/environment.ts';
 import { packageFile } from '../lib/package-root.ts';
-import type { QuicAddress } from '../transport/quic-endpoint.ts';
-import { SOURCE_KINDS, type SourceKind, type SourceOptions } from './sources/open-source.ts';
-
-/** Where to send, and as whom. */
-export interface ServerSettings {
-  readonly remote: QuicAddress;
-  readonly serverName: string;
-  readonly certFile: string;
-  readonly keyFile: string;
-  readonly caFile: string;
-}
-
-export interface AgentSettings {
-  /** Undefined with --dry-run. */
-  readonly server: ServerSettings | undefined;
-  readonly nodeId: string;
-  readonly intervalMs: number;
-  readonly rounds: number | undefined;
-  readonly spoolDir: string | undefined;
-  readonly spoolBytes: number;
-  readonly maxBatchSamples: number;
-  readonly logLevel: LevelWithSilent;
-  readonly logFormat: 'json' | 'pretty';
-  readonly sources: readonly SourceKind[];
-  readonly sourceOptions: SourceOptions;
-}
+import { AGENT_DEFAULTS } from './agent-defaults.ts';
+import type { AgentConfig } from './agent-schema.ts';
+import { type AgentSettings, toSettings, UsageError } from './agent-settings.ts';
+import { SOURCE_KINDS, type SourceKind } from './sources/source-kinds.ts';
 
 export type ParsedCommand =
   | { kind: 'run'; settings: AgentSettings }
@@ -41,6 +18,8 @@ export type ParsedCommand =
   | { kind: 'done'; exitCode: 0 | 2 };
 
 const MIB = 1024 * 1024;
+/** Variables with this prefix override keys, as they do for the collector. */
+const OVERRIDE_PREFIX = 'TELEMETRY_AGENT_';
 
 const EXAMPLES = `
 Examples:
@@ -53,23 +32,36 @@ Examples:
   A dcgm-exporter beside the agent:
     telemetry-agent --server collector.example:5001 --cert node.pem --key node-key.pem \\
       --ca ca.pem --source prometheus --url http://localhost:9400/metrics
+  The same from a file, with one option on top (agent.example.yaml has every key):
+    telemetry-agent /etc/horizon/telemetry-agent.yaml --log-level debug
   What a source would send, without sending it:
     telemetry-agent --source host --dry-run
 
 Signals: SIGTERM and SIGINT send what is left for up to 10 seconds and print a summary, a second one
-exits at once; SIGHUP reads the certificate files again.
+exits at once; SIGHUP reads the certificate files again, which\nalso happens by itself when they change.
 Exit codes: 0 everything was acknowledged, 1 operating error, 2 wrong usage, 3 stopped with samples
 that were dropped, refused or not acknowledged.
 `;
 
 /**
- * What the arguments (without the program's name) ask for. Prints help, version and usage errors.
+ * What the arguments (without the program's name) and the environment ask for. Prints help, version
+ * and usage errors. Rejects with CONFIG_UNREADABLE or CONFIG_INVALID.
  */
-export function parseAgentCommand(args: readonly string[]): ParsedCommand {
+export async function parseAgentCommand(
+  args: readonly string[],
+  environment: Environment,
+): Promise<ParsedCommand> {
   const command = defineCommand();
   try {
     command.parse(args, { from: 'user' });
-    return { kind: 'run', settings: toSettings(command.opts<RawOptions>()) };
+    const raw = command.opts<RawOptions>();
+    const config = await readConfiguration(command.args[0], environment);
+    const rounds = raw.once === true ? 1 : raw.count;
+    if (raw.once === true && raw.count !== undefined) {
+      throw new UsageError('--once and --count exclude each other; leave one out');
+    }
+    const run = { rounds, isDryRun: raw.dryRun === true };
+    return { kind: 'run', settings: toSettings(withOptions(config, raw), run) };
   } catch (error) {
     if (error instanceof UsageError) {
       process.stderr.write(`error: ${error.message}\n`);
@@ -80,7 +72,16 @@ export function parseAgentCommand(args: readonly string[]): ParsedCommand {
   }
 }
 
-class UsageError extends Error {}
+/** The schema and the YAML reader are loaded only where there is something to read. */
+async function readConfiguration(
+  file: string | undefined,
+  environment: Environment,
+): Promise<AgentConfig> {
+  const isOverridden = Object.keys(environment).some((name) => name.startsWith(OVERRIDE_PREFIX));
+  if (file === undefined && !isOverridden) return AGENT_DEFAULTS;
+  const { loadAgentConfig } = await import('./load-agent-config.ts');
+  return loadAgentConfig(file, environment);
+}
 
 interface RawOptions {
   server?: string;
@@ -90,28 +91,74 @@ interface RawOptions {
   serverName?: string;
   nodeId?: string;
   source?: SourceKind[];
-  interval: number;
+  interval?: number;
   once?: true;
   count?: number;
   spoolDir?: string;
-  spoolBytes: number;
-  maxBatch: number;
-  logLevel: LevelWithSilent;
+  spoolBytes?: number;
+  maxBatch?: number;
+  metricsAddr?: string;
+  logLevel?: LevelWithSilent;
   logFormat?: 'json' | 'pretty';
   dryRun?: true;
-  gpus: number;
-  seed: number;
+  gpus?: number;
+  seed?: number;
   file?: string;
-  speed: number;
+  speed?: number;
   loop?: true;
   hostFilter?: string;
   restamp?: true;
-  nvidiaSmiPath: string;
+  nvidiaSmiPath?: string;
   url?: string;
+}
+
+/** The options of a section win over its keys, one by one. */
+function withOptions(config: AgentConfig, raw: RawOptions): AgentConfig {
+  return {
+    ...config,
+    server: over(config.server, {
+      addr: raw.server,
+      server_name: raw.serverName,
+      node_id: raw.nodeId,
+    }),
+    security: over(config.security, {
+      tls_cert_path: raw.cert,
+      tls_key_path: raw.key,
+      tls_ca_path: raw.ca,
+    }),
+    collect: over(config.collect, {
+      sources: raw.source,
+      interval_secs: raw.interval,
+      max_batch_samples: raw.maxBatch,
+    }),
+    spool: over(config.spool, { dir: raw.spoolDir, max_bytes: raw.spoolBytes }),
+    nvidia_smi: over(config.nvidia_smi, { command: raw.nvidiaSmiPath }),
+    prometheus: over(config.prometheus, { url: raw.url }),
+    csv: over(config.csv, {
+      path: raw.file,
+      speed: raw.speed,
+      loop: raw.loop,
+      restamp: raw.restamp,
+      node: raw.hostFilter,
+    }),
+    simulate: over(config.simulate, { gpus: raw.gpus, seed: raw.seed }),
+    observability: over(config.observability, {
+      metrics_addr: raw.metricsAddr,
+      log_level: raw.logLevel,
+      log_format: raw.logFormat,
+    }),
+  };
+}
+
+/** `section` with the values of `given` that are not undefined. */
+function over<T extends object>(section: T, given: { [K in keyof T]?: T[K] | undefined }): T {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined);
+  return { ...section, ...Object.fromEntries(set) };
 }
 
 function defineCommand(): Command {
   const command = new Command('telemetry-agent')
+    .argument('[config]', 'configuration file, YAML; options win over it')
     .description('Sends metrics of this node to a telemetry collector over QUIC with mutual TLS.')
     .version(packageVersion())
     .exitOverride()
@@ -135,16 +182,21 @@ function addServerOptions(command: Command): void {
 
 function addRunOptions(command: Command): void {
   command
-    .option('--interval <seconds>', 'between collections; 0: as fast as acked', parseSeconds, 10)
+    .option(
+      '--interval <seconds>',
+      'between collections; 0: as fast as acked (default: 10)',
+      parseSeconds,
+    )
     .option('--once', 'collect and send once, then exit')
     .option('--count <n>', 'collect and send this many times, then exit', parseCount)
     .option('--spool-dir <dir>', 'keep unacknowledged batches here across restarts')
-    .option('--spool-bytes <size>', 'bytes of unacknowledged batches', parseSize, 64 * MIB)
-    .option('--max-batch <n>', 'samples in one batch, if the collector allows', parseCount, 1000)
+    .option('--spool-bytes <size>', 'bytes of unacknowledged batches (default: 64MiB)', parseSize)
+    .option('--max-batch <n>', 'samples in one batch, at most (default: 1000)', parseCount)
+    .option('--metrics-addr <addr:port>', 'serve /metrics, /healthz and /readyz here')
     .addOption(
-      new Option('--log-level <level>', 'least level that is logged')
-        .choices(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
-        .default('info'),
+      new Option('--log-level <level>', 'least level that is logged (default: info)').choices([
+        ...['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      ]),
     )
     .addOption(
       new Option('--log-format <format>', 'default: pretty on a terminal, else json').choices([
@@ -162,115 +214,15 @@ function addSourceOptions(command: Command): void {
         .choices([...SOURCE_KINDS])
         .argParser(collectSource),
     )
-    .option('--gpus <n>', 'simulate: number of GPUs', parseCount, 8)
-    .option('--seed <n>', 'simulate: the same seed gives the same values', parseInteger, 1)
+    .option('--gpus <n>', 'simulate: number of GPUs (default: 8)', parseCount)
+    .option('--seed <n>', 'simulate: the same seed gives the same values', parseInteger)
     .option('--file <file>', 'csv: the DCGM export to replay')
-    .option('--speed <factor>', 'csv: with moved timestamps; 0: without pauses', parseSeconds, 1)
+    .option('--speed <factor>', 'csv: with moved timestamps; 0: without pauses', parseSeconds)
     .option('--loop', 'csv: start over at the end')
     .option('--host-filter <hostname>', 'csv: only rows of this Hostname')
     .option('--restamp', 'csv: move the timestamps to now; --loop does so too')
-    .option('--nvidia-smi-path <file>', 'nvidia-smi: the program', 'nvidia-smi')
+    .option('--nvidia-smi-path <file>', 'nvidia-smi: the program')
     .option('--url <url>', 'prometheus: the page to scrape');
-}
-
-function toSettings(raw: RawOptions): AgentSettings {
-  const sources = raw.source ?? [];
-  if (sources.length === 0) {
-    throw new UsageError(`no source is given; add --source, one of ${SOURCE_KINDS.join(', ')}`);
-  }
-  if (raw.once === true && raw.count !== undefined) {
-    throw new UsageError('--once and --count exclude each other; leave one out');
-  }
-  if (sources.includes('csv') && raw.file === undefined) {
-    throw new UsageError('--source csv needs a file; add --file EXPORT.csv');
-  }
-  if (sources.includes('prometheus') && raw.url === undefined) {
-    throw new UsageError(
-      '--source prometheus needs a page; add --url, for example http://localhost:9400/metrics',
-    );
-  }
-  return {
-    server: raw.dryRun === true ? undefined : toServer(raw),
-    nodeId: raw.nodeId ?? '',
-    intervalMs: Math.round(raw.interval * 1000),
-    rounds: raw.once === true ? 1 : raw.count,
-    spoolDir: raw.spoolDir,
-    spoolBytes: raw.spoolBytes,
-    maxBatchSamples: raw.maxBatch,
-    logLevel: raw.logLevel,
-    logFormat: raw.logFormat ?? (process.stderr.isTTY === true ? 'pretty' : 'json'),
-    sources,
-    sourceOptions: toSourceOptions(raw),
-  };
-}
-
-function toServer(raw: RawOptions): ServerSettings {
-  if (raw.server === undefined) {
-    throw new UsageError('no collector is given; add --server HOST:PORT, or --dry-run');
-  }
-  const remote = parseServer(raw.server);
-  return {
-    remote,
-    serverName: raw.serverName ?? defaultServerName(remote.host),
-    certFile: required(raw.cert, '--cert', 'the client certificate'),
-    keyFile: required(raw.key, '--key', 'the private key of the certificate'),
-    caFile: required(raw.ca, '--ca', 'the authority of the collector’s certificate'),
-  };
-}
-
-function required(value: string | undefined, option: string, what: string): string {
-  if (value === undefined) throw new UsageError(`${what} is missing; add ${option} FILE`);
-  return value;
-}
-
-function parseServer(text: string): QuicAddress {
-  const match = /^(?:\[([0-9a-fA-F:]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2] ?? '';
-  const port = Number(match?.[3]);
-  if (host === '' || !(port >= 1 && port <= 65_535)) {
-    throw new UsageError(`--server ${text} is not HOST:PORT, for example collector.example:5001`);
-  }
-  return { host, port };
-}
-
-/** IP addresses in certificates are not matched, so an address needs a name to go with it. */
-function defaultServerName(host: string): string {
-  if (isIP(host) === 0) return host;
-  if (host === '::1' || host.startsWith('127.')) return 'localhost';
-  throw new UsageError(
-    `the collector is given by address (${host}), and certificates are matched by name; ` +
-      'add --server-name with a DNS name of its certificate',
-  );
-}
-
-function toSourceOptions(raw: RawOptions): SourceOptions {
-  const { file, gpus, hostFilter, loop, nvidiaSmiPath, restamp, seed, speed, url } = raw;
-  const nodeId = raw.nodeId ?? os.hostname();
-  const replay = {
-    speed,
-    ...(loop === undefined ? {} : { loop }),
-    ...(restamp === undefined ? {} : { restamp }),
-    ...(hostFilter === undefined ? {} : { node: hostFilter }),
-  };
-  return {
-    simulate: { nodeId, gpus, seed },
-    nvidiaSmi: {
-      command: nvidiaSmiPath,
-      ...(isRepeated(raw) ? { residentPeriodMs: residentPeriod(raw.interval) } : {}),
-    },
-    ...(file === undefined ? {} : { csv: { path: file, ...replay } }),
-    ...(url === undefined ? {} : { prometheus: { url } }),
-  };
-}
-
-/** Whether there will be a next collection, for which a program may stay. */
-function isRepeated({ interval, once, dryRun }: RawOptions): boolean {
-  return interval > 0 && once !== true && dryRun !== true;
-}
-
-/** A little less than the interval, so that each round finds a new answer. */
-function residentPeriod(intervalSeconds: number): number {
-  return Math.max(1, Math.floor(intervalSeconds * 900));
 }
 
 function collectSource(value: string, previous: SourceKind[] | undefined): SourceKind[] {

@@ -7,7 +7,9 @@ import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { createLogger } from '../observability/logger.ts';
 import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
-import { type AgentSettings, parseAgentCommand } from './agent-command.ts';
+import { processEnvironment } from '../config/environment.ts';
+import { parseAgentCommand } from './agent-command.ts';
+import type { AgentSettings } from './agent-settings.ts';
 import { dryRun } from './dry-run.ts';
 import { Agent, openSources } from './run-agent.ts';
 
@@ -15,19 +17,23 @@ const EXIT_OPERATING_ERROR = 1;
 const EXIT_USAGE = 2;
 const EXIT_INCOMPLETE = 3;
 const STDERR = 2;
+/** What is wrong with what was asked for, and not with the surroundings. */
+const USAGE_CODES: ReadonlySet<string> = new Set([
+  ...['SOURCE_OPTIONS', 'CONFIG_UNREADABLE', 'CONFIG_INVALID'],
+]);
 
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const command = parseAgentCommand(process.argv.slice(2));
-  if (command.kind === 'done') return command.exitCode;
   const release = holdProcess();
   try {
+    const command = await parseAgentCommand(process.argv.slice(2), processEnvironment());
+    if (command.kind === 'done') return command.exitCode;
     return await runCommand(command.settings);
   } catch (error) {
     if (!(error instanceof OperatingError)) throw error;
     process.stderr.write(`error: ${errorMessage(error)}\n`);
-    return error.code === 'SOURCE_OPTIONS' ? EXIT_USAGE : EXIT_OPERATING_ERROR;
+    return USAGE_CODES.has(error.code) ? EXIT_USAGE : EXIT_OPERATING_ERROR;
   } finally {
     release();
   }

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import type { QuicStack } from '../transport/quic-endpoint.ts';
-import type { AgentSettings, ServerSettings } from './agent-command.ts';
+import type { AgentSettings, ServerSettings } from './agent-settings.ts';
 import { AgentLoop } from './agent-loop.ts';
 import { TelemetryClient } from '../client/client.ts';
 import { type ClientStats, summarize } from '../client/client-stats.ts';

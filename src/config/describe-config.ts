@@ -36,8 +36,17 @@ export interface ConfigSection {
   readonly optional: boolean;
 }
 
-/** Every variable that overrides a key begins like this. */
-export const OVERRIDE_PREFIX = 'TELEMETRY_COLLECTOR_';
+/** What a program can be told: sections of keys, or keys at the top level. */
+export interface ConfigKeys {
+  readonly schema: z.ZodType;
+  /** Every variable that overrides a key begins like this. */
+  readonly overridePrefix: string;
+}
+
+export const COLLECTOR_KEYS: ConfigKeys = {
+  schema: configSchema,
+  overridePrefix: 'TELEMETRY_COLLECTOR_',
+};
 
 /** What of a JSON Schema this file relies on. */
 interface SchemaNode {
@@ -56,17 +65,19 @@ interface SchemaNode {
 }
 
 /** All keys in the order of the schema, which is the order of the pipeline. */
-export function describeConfig(): ConfigKey[] {
-  return Object.entries(rootNode().properties ?? {}).flatMap(([name, node]) =>
+export function describeConfig({ schema, overridePrefix } = COLLECTOR_KEYS): ConfigKey[] {
+  return Object.entries(rootNode(schema).properties ?? {}).flatMap(([name, node]) =>
     node.properties === undefined
-      ? [describeKey('', name, node)]
-      : Object.entries(node.properties).map(([key, child]) => describeKey(name, key, child)),
+      ? [describeKey(overridePrefix, '', name, node)]
+      : Object.entries(node.properties).map(([key, child]) =>
+          describeKey(overridePrefix, name, key, child),
+        ),
   );
 }
 
 /** All sections in the order of the schema. */
-export function describeSections(): ConfigSection[] {
-  return Object.entries(rootNode().properties ?? {})
+export function describeSections({ schema } = COLLECTOR_KEYS): ConfigSection[] {
+  return Object.entries(rootNode(schema).properties ?? {})
     .filter(([, node]) => node.properties !== undefined)
     .map(([name, node]) => ({
       name,
@@ -75,11 +86,11 @@ export function describeSections(): ConfigSection[] {
     }));
 }
 
-function rootNode(): SchemaNode {
-  return z.toJSONSchema(configSchema, { io: 'input' }) as SchemaNode;
+function rootNode(schema: z.ZodType): SchemaNode {
+  return z.toJSONSchema(schema, { io: 'input' }) as SchemaNode;
 }
 
-function describeKey(section: string, name: string, node: SchemaNode): ConfigKey {
+function describeKey(prefix: string, section: string, name: string, node: SchemaNode): ConfigKey {
   return {
     path: section === '' ? name : `${section}.${name}`,
     section,
@@ -89,7 +100,7 @@ function describeKey(section: string, name: string, node: SchemaNode): ConfigKey
     allowed: node.allowed ?? allowedValues(name, node),
     description: node.description ?? '',
     secret: node.secret === true,
-    variable: OVERRIDE_PREFIX + (section === '' ? name : `${section}__${name}`).toUpperCase(),
+    variable: prefix + (section === '' ? name : `${section}__${name}`).toUpperCase(),
   };
 }
 

@@ -5,7 +5,15 @@
 import fs from 'node:fs';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import type { Environment } from './environment.ts';
-import { type ConfigProblem, type ReadResult, readConfig } from './read-config.ts';
+import {
+  COLLECTOR_FORMAT,
+  type ConfigFormat,
+  type ConfigProblem,
+  type ConfigText,
+  type ReadResult,
+  readConfig,
+  readFormat,
+} from './read-config.ts';
 import type { Config } from './schema.ts';
 
 /**
@@ -20,7 +28,16 @@ const FILE_BYTES_MAX = 128 * 1024;
  * every problem in its message.
  */
 export function loadConfig(path: string | undefined, environment: Environment): Config {
-  const result = readConfigFile(path, environment);
+  return loadFormat(COLLECTOR_FORMAT, path, environment);
+}
+
+/** The same of any program's configuration. */
+export function loadFormat<T>(
+  format: ConfigFormat<T>,
+  path: string | undefined,
+  environment: Environment,
+): T {
+  const result = readFormat(format, readFile(path), environment);
   if (result.ok) return result.config;
   const name = path ?? 'the default configuration';
   throw new OperatingError(
@@ -31,13 +48,16 @@ export function loadConfig(path: string | undefined, environment: Environment): 
 
 /** Like `loadConfig`, with the problems as data. Throws OperatingError CONFIG_UNREADABLE. */
 export function readConfigFile(path: string | undefined, environment: Environment): ReadResult {
-  const file = path === undefined ? undefined : { name: path, text: readText(path) };
-  return readConfig(file, environment);
+  return readConfig(readFile(path), environment);
 }
 
 /** One line: where, and what is wrong. */
 export function renderProblem(problem: ConfigProblem): string {
   return `${problem.where}: ${problem.message}`;
+}
+
+function readFile(path: string | undefined): ConfigText | undefined {
+  return path === undefined ? undefined : { name: path, text: readText(path) };
 }
 
 function readText(path: string): string {

@@ -10,13 +10,14 @@ import {
   type ConfigSection,
   describeConfig,
   describeSections,
-  OVERRIDE_PREFIX,
+  COLLECTOR_KEYS,
+  type ConfigKeys,
 } from './describe-config.ts';
 import type { Environment } from './environment.ts';
 import { type Interpretation, interpretFileValue, interpretOverride } from './interpret-value.ts';
 import { nearestName } from './nearest-name.ts';
 import { type Config, configSchema } from './schema.ts';
-import { brokenLaws } from './validate.ts';
+import { type BrokenLaw, brokenLaws } from './validate.ts';
 import { parseYamlSource, type YamlEntry } from './yaml-source.ts';
 
 /**
@@ -34,8 +35,8 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
-export type ReadResult =
-  | { readonly ok: true; readonly config: Config }
+export type ReadResult<T = Config> =
+  | { readonly ok: true; readonly config: T }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] };
 
 /** The configuration file, already read. */
@@ -45,18 +46,39 @@ export interface ConfigText {
   readonly text: string;
 }
 
+/** One program's configuration: its keys, and what must hold between them. */
+export interface ConfigFormat<T> extends ConfigKeys {
+  readonly schema: z.ZodType<T>;
+  readonly brokenLaws: (config: T) => readonly BrokenLaw[];
+}
+
+export const COLLECTOR_FORMAT: ConfigFormat<Config> = {
+  ...COLLECTOR_KEYS,
+  schema: configSchema,
+  brokenLaws,
+};
+
+/** The collector's configuration, as `readFormat` reads it. */
+export function readConfig(file: ConfigText | undefined, environment: Environment): ReadResult {
+  return readFormat(COLLECTOR_FORMAT, file, environment);
+}
+
 /**
  * Without `file` the defaults and the overrides alone. The result is frozen through and through.
  */
-export function readConfig(file: ConfigText | undefined, environment: Environment): ReadResult {
-  const draft = new Draft(file?.name ?? 'the defaults');
-  readOverrides(draft, environment);
+export function readFormat<T>(
+  format: ConfigFormat<T>,
+  file: ConfigText | undefined,
+  environment: Environment,
+): ReadResult<T> {
+  const draft = new Draft(format, file?.name ?? 'the defaults');
+  readOverrides(draft, format.overridePrefix, environment);
   if (file !== undefined) readFile(draft, file, environment);
-  const parsed = configSchema.safeParse(draft.values);
+  const parsed = format.schema.safeParse(draft.values);
   if (!parsed.success) {
     for (const issue of parsed.error.issues) draft.reportIssue(issue);
   } else {
-    for (const law of brokenLaws(parsed.data)) {
+    for (const law of format.brokenLaws(parsed.data)) {
       draft.report(draft.placeOf(law.keys), law.keys[0] ?? '', law.message);
     }
   }
@@ -74,8 +96,8 @@ function lineNumber(problem: ConfigProblem): number {
 
 /** What has been read so far, and where each value came from. */
 class Draft {
-  readonly keys: readonly ConfigKey[] = describeConfig();
-  readonly sections: readonly ConfigSection[] = describeSections();
+  readonly keys: readonly ConfigKey[];
+  readonly sections: readonly ConfigSection[];
   readonly values: Record<string, unknown> = {};
   readonly problems: ConfigProblem[] = [];
   readonly #source: string;
@@ -83,7 +105,9 @@ class Draft {
   readonly #spellings = new Map<string, string>();
   readonly #failed = new Set<string>();
 
-  constructor(source: string) {
+  constructor(format: ConfigKeys, source: string) {
+    this.keys = describeConfig(format);
+    this.sections = describeSections(format);
     this.#source = source;
   }
 
@@ -139,10 +163,10 @@ class Draft {
   }
 }
 
-function readOverrides(draft: Draft, environment: Environment): void {
+function readOverrides(draft: Draft, prefix: string, environment: Environment): void {
   for (const name of Object.keys(environment).sort()) {
     const text = environment[name];
-    if (text === undefined || !name.startsWith(OVERRIDE_PREFIX) || isServiceLink(name)) continue;
+    if (text === undefined || !name.startsWith(prefix) || isServiceLink(name, prefix)) continue;
     const key = draft.keys.find((candidate) => candidate.variable === name);
     if (key !== undefined) {
       draft.take(key, `environment variable ${name}`, interpretOverride(key, text));
@@ -158,8 +182,8 @@ function readOverrides(draft: Draft, environment: Environment): void {
  * Kubernetes gives every container variables named after the services of its namespace, and a
  * service called telemetry-collector is likely.
  */
-function isServiceLink(name: string): boolean {
-  return /^(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?$/.test(name.slice(OVERRIDE_PREFIX.length));
+function isServiceLink(name: string, prefix: string): boolean {
+  return /^(SERVICE_(HOST|PORT)|PORT)(_[A-Z0-9_]+)?$/.test(name.slice(prefix.length));
 }
 
 function readFile(draft: Draft, file: ConfigText, environment: Environment): void {

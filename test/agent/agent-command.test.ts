@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { type AgentSettings, parseAgentCommand } from '../../src/agent/agent-command.ts';
+import { parseAgentCommand } from '../../src/agent/agent-command.ts';
+import type { AgentSettings } from '../../src/agent/agent-settings.ts';
 
 const FILES = ['--cert', 'c.pem', '--key', 'k.pem', '--ca', 'ca.pem'];
 
@@ -17,22 +18,24 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function settingsOf(...args: string[]): AgentSettings {
-  const command = parseAgentCommand(args);
+async function settingsOf(...args: string[]): Promise<AgentSettings> {
+  const command = await parseAgentCommand(args, {});
   if (command.kind !== 'run') throw new Error(`not accepted: ${printed}`);
   return command.settings;
 }
 
 /** What is said about arguments that are refused as wrong usage. */
-function complaintAbout(...args: string[]): string {
-  expect(parseAgentCommand(args)).toEqual({ kind: 'done', exitCode: 2 });
+async function complaintAbout(...args: string[]): Promise<string> {
+  expect(await parseAgentCommand(args, {})).toEqual({ kind: 'done', exitCode: 2 });
   return printed;
 }
 
-test('a whole command line becomes settings', () => {
+test('a whole command line becomes settings', async () => {
   const args = ['--server', 'collector.example:5001', ...FILES, '--source', 'host'];
   const more = ['--source', 'simulate', '--gpus', '4', '--interval', '2.5', '--node-id', 'gpu-1'];
-  expect(settingsOf(...args, ...more, '--count', '3', '--spool-bytes', '16MiB')).toMatchObject({
+  expect(
+    await settingsOf(...args, ...more, '--count', '3', '--spool-bytes', '16MiB'),
+  ).toMatchObject({
     server: {
       remote: { host: 'collector.example', port: 5001 },
       serverName: 'collector.example',
@@ -49,24 +52,26 @@ test('a whole command line becomes settings', () => {
   });
 });
 
-test('an address needs a server name, except on the loopback', () => {
+test('an address needs a server name, except on the loopback', async () => {
   const to = (server: string) => ['--server', server, ...FILES, '--source', 'host'];
-  expect(settingsOf(...to('127.0.0.1:5001')).server?.serverName).toBe('localhost');
-  expect(settingsOf(...to('[::1]:5001')).server).toMatchObject({
+  expect((await settingsOf(...to('127.0.0.1:5001'))).server?.serverName).toBe('localhost');
+  expect((await settingsOf(...to('[::1]:5001'))).server).toMatchObject({
     remote: { host: '::1', port: 5001 },
     serverName: 'localhost',
   });
-  expect(settingsOf(...to('10.0.0.1:5001'), '--server-name', 'c').server?.serverName).toBe('c');
-  expect(complaintAbout(...to('10.0.0.1:5001'))).toContain('add --server-name');
+  expect((await settingsOf(...to('10.0.0.1:5001'), '--server-name', 'c')).server?.serverName).toBe(
+    'c',
+  );
+  expect(await complaintAbout(...to('10.0.0.1:5001'))).toContain('add --server-name');
 });
 
-test('what is missing is named with the option to type', () => {
-  expect(complaintAbout()).toContain('add --source');
-  expect(complaintAbout('--source', 'host')).toContain('add --server HOST:PORT');
+test('what is missing is named with the option to type', async () => {
+  expect(await complaintAbout()).toContain('add --source');
+  expect(await complaintAbout('--source', 'host')).toContain('add --server HOST:PORT');
   const server = ['--server', 'c:1'];
-  expect(complaintAbout('--source', 'host', ...server)).toContain('add --cert FILE');
-  expect(complaintAbout('--source', 'csv', '--dry-run')).toContain('add --file');
-  expect(complaintAbout('--source', 'prometheus', '--dry-run')).toContain('add --url');
+  expect(await complaintAbout('--source', 'host', ...server)).toContain('add --cert FILE');
+  expect(await complaintAbout('--source', 'csv', '--dry-run')).toContain('add --file');
+  expect(await complaintAbout('--source', 'prometheus', '--dry-run')).toContain('add --url');
 });
 
 test.each([
@@ -79,28 +84,28 @@ test.each([
   ['--spool-bytes', '10'],
   ['--log-level', 'loud'],
   ['--unknown'],
-])('wrong usage is refused: %s %s', (...args) => {
-  expect(complaintAbout('--dry-run', ...args)).toContain('error: ');
+])('wrong usage is refused: %s %s', async (...args) => {
+  expect(await complaintAbout('--dry-run', ...args)).toContain('error: ');
 });
 
 test.each(['collector', 'collector:0', 'collector:70000', ':5001', '::1:5001'])(
   'a server of %s is refused with an example',
-  (server) => {
-    const complaint = complaintAbout('--server', server, ...FILES, '--source', 'host');
+  async (server) => {
+    const complaint = await complaintAbout('--server', server, ...FILES, '--source', 'host');
     expect(complaint).toContain('collector.example:5001');
   },
 );
 
-test('once and count exclude each other', () => {
-  expect(settingsOf('--source', 'host', '--dry-run', '--once').rounds).toBe(1);
+test('once and count exclude each other', async () => {
+  expect((await settingsOf('--source', 'host', '--dry-run', '--once')).rounds).toBe(1);
   const args = ['--source', 'host', '--dry-run', '--once', '--count', '2'];
-  expect(complaintAbout(...args)).toContain('leave one out');
+  expect(await complaintAbout(...args)).toContain('leave one out');
 });
 
-test('help shows examples and exit codes, and is no error', () => {
-  expect(parseAgentCommand(['--help'])).toEqual({ kind: 'done', exitCode: 0 });
+test('help shows examples and exit codes, and is no error', async () => {
+  expect(await parseAgentCommand(['--help'], {})).toEqual({ kind: 'done', exitCode: 0 });
   expect(printed).toContain('telemetry-agent --source host --dry-run');
   expect(printed).toContain('Exit codes');
-  expect(parseAgentCommand(['--version'])).toEqual({ kind: 'done', exitCode: 0 });
+  expect(await parseAgentCommand(['--version'], {})).toEqual({ kind: 'done', exitCode: 0 });
   expect(printed).toMatch(/\d+\.\d+\.\d+\n$/);
 });

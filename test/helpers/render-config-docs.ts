@@ -2,11 +2,26 @@
  * The pages that say what can be configured, made from the schema.
  */
 import {
+  COLLECTOR_KEYS,
   type ConfigKey,
+  type ConfigKeys,
   describeConfig,
   describeSections,
   withByteUnit,
 } from '../../src/config/describe-config.ts';
+
+/** What the pages of one program say beside its keys. */
+export interface ConfigPages {
+  readonly keys: ConfigKeys;
+  /** The head of the example. */
+  readonly exampleHead: string;
+  /** The head of the page. */
+  readonly introduction: string;
+  /** Keys that stand first in their section. */
+  readonly publicKeys: readonly string[];
+  /** What the example shows where a key has no default, or a better one. */
+  readonly exampleValues: Readonly<Record<string, unknown>>;
+}
 
 /** The keys that most installations set stand first in their section. */
 const PUBLIC_KEYS = [
@@ -40,36 +55,34 @@ const EXAMPLE_VALUES: Readonly<Record<string, string>> = {
 
 const COLUMNS = 100;
 
-/** config.example.yaml: every key at its default, each with its description. */
-export function renderExampleYaml(): string {
-  const keys = inReadingOrder();
+/** An example file: every key at its default, each with its description. */
+export function renderExampleYaml(pages: ConfigPages): string {
+  const keys = inReadingOrder(pages);
+  const top = keys.filter((key) => key.section === '').map((key) => exampleKey(pages, key, ''));
   const blocks = [
-    comment(
-      'Every setting of the telemetry collector at its default; only what differs needs to be ' +
-        'written. Texts may refer to variables of the environment. Every key can be overridden ' +
-        'by a variable: see docs/configuration.md.',
-      '',
-    ),
-    keys.filter((key) => key.section === '').map((key) => exampleKey(key, '')),
-    ...describeSections().map((section) => [
+    comment(pages.exampleHead, ''),
+    ...(top.length === 0 ? [] : [top]),
+    ...describeSections(pages.keys).map((section) => [
       comment(section.description, ''),
       `${section.name}:`,
-      ...keys.filter((key) => key.section === section.name).map((key) => exampleKey(key, '  ')),
+      ...keys
+        .filter((key) => key.section === section.name)
+        .map((key) => exampleKey(pages, key, '  ')),
     ]),
   ];
   return `${blocks.map((block) => [block].flat().join('\n')).join('\n\n')}\n`;
 }
 
-function inReadingOrder(): ConfigKey[] {
+function inReadingOrder({ keys, publicKeys }: ConfigPages): ConfigKey[] {
   const rank = (key: ConfigKey) => {
-    const index = PUBLIC_KEYS.indexOf(key.path);
-    return index < 0 ? PUBLIC_KEYS.length : index;
+    const index = publicKeys.indexOf(key.path);
+    return index < 0 ? publicKeys.length : index;
   };
-  return describeConfig().toSorted((a, b) => rank(a) - rank(b));
+  return describeConfig(keys).toSorted((a, b) => rank(a) - rank(b));
 }
 
-function exampleKey(key: ConfigKey, indent: string): string {
-  const value = EXAMPLE_VALUES[key.path] ?? key.defaultValue;
+function exampleKey({ exampleValues }: ConfigPages, key: ConfigKey, indent: string): string {
+  const value = exampleValues[key.path] ?? key.defaultValue;
   const unit =
     typeof value === 'number' && key.name.endsWith('_bytes')
       ? / \(.*\)$/.exec(withByteUnit(value))?.[0]
@@ -120,15 +133,27 @@ below. \`config.example.yaml\` has every key at its default. This page is made f
 - An empty section is the same as none.
 `;
 
-/** docs/configuration.md. */
-export function renderConfigurationPage(): string {
-  const keys = inReadingOrder();
-  const top = table(keys.filter((key) => key.section === ''));
-  const sections = describeSections().map((section) => {
+export const COLLECTOR_PAGES: ConfigPages = {
+  keys: COLLECTOR_KEYS,
+  exampleHead:
+    'Every setting of the telemetry collector at its default; only what differs needs to be ' +
+    'written. Texts may refer to variables of the environment. Every key can be overridden ' +
+    'by a variable: see docs/configuration.md.',
+  introduction: INTRODUCTION,
+  publicKeys: PUBLIC_KEYS,
+  exampleValues: EXAMPLE_VALUES,
+};
+
+/** The page of a program's configuration. */
+export function renderConfigurationPage(pages: ConfigPages): string {
+  const keys = inReadingOrder(pages);
+  const top = keys.filter((key) => key.section === '');
+  const sections = describeSections(pages.keys).map((section) => {
     const rows = table(keys.filter((key) => key.section === section.name));
     return `## ${section.name}\n\n${section.description}\n\n${rows}`;
   });
-  return `${[INTRODUCTION, `## Top level\n\n${top}`, ...sections].join('\n')}`;
+  const head = top.length === 0 ? [] : [`## Top level\n\n${table(top)}`];
+  return `${[pages.introduction, ...head, ...sections].join('\n')}`;
 }
 
 function table(keys: readonly ConfigKey[]): string {

@@ -1,5 +1,5 @@
 /**
- * The five places that an agent can read from, by name.
+ * Opens the places that an agent can read from.
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../../lib/clock.ts';
@@ -11,9 +11,7 @@ import { type NvidiaSmiSourceOptions, openNvidiaSmiSource } from './nvidia-smi-s
 import { openPrometheusSource, type PrometheusSourceOptions } from './prometheus-source.ts';
 import type { SimulateOptions } from './simulate-columns.ts';
 import { openSimulateSource } from './simulate-source.ts';
-
-export const SOURCE_KINDS = ['simulate', 'csv', 'nvidia-smi', 'prometheus', 'host'] as const;
-export type SourceKind = (typeof SOURCE_KINDS)[number];
+import type { SourceKind } from './source-kinds.ts';
 
 /** One section for each kind; only the chosen kind's section is read. */
 export interface SourceOptions {

@@ -1,11 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import {
-  openSource,
-  SOURCE_KINDS,
-  type SourceOptions,
-} from '../../../src/agent/sources/open-source.ts';
+import { openSource, type SourceOptions } from '../../../src/agent/sources/open-source.ts';
+import { SOURCE_KINDS } from '../../../src/agent/sources/source-kinds.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 import { createRecordingLogger } from '../../helpers/recording-logger.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
