@@ -25,6 +25,7 @@ COPY package.json config.example.yaml LICENSE ./
 COPY proto ./proto
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist/src ./dist/src
+COPY src/transport/quinn/quinn.wasm ./src/transport/quinn/
 COPY deploy/container.yaml /etc/horizon/telemetry-collector.yaml
 # In a container, loopback is the container's own: a published port would reach nobody. Who may
 # reach it is decided by what is published; deploy it where only Prometheus and probes do.

@@ -48,6 +48,7 @@ import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
 import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
 
 const MAINTENANCE_INTERVAL_MS = 1000;
 /** How long agents may take to get their last acknowledgements. */
@@ -312,7 +313,8 @@ function createListener(
   ingest: Ingest,
 ): Listener {
   const metrics = createListenerMetrics(registry);
-  const deps = { stack: quicheStack, clock, logger: logger.child({ stage: 'listener' }), metrics };
+  const stack = config.server.quic_stack === 'quinn' ? quinnStack : quicheStack;
+  const deps = { stack, clock, logger: logger.child({ stage: 'listener' }), metrics };
   return new Listener(deps, config, { open: (peer) => ingest.open(peer) });
 }
 

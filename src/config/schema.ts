@@ -42,6 +42,15 @@ const server = z.strictObject({
   max_handshakes: count(1, 100_000)
     .default(256)
     .describe('Handshakes in flight; past this, new peers must first prove their address (retry).'),
+  quic_stack: z
+    .enum(['quiche', 'quinn'])
+    .default('quiche')
+    .describe('The QUIC implementation: quiche, native, or quinn, memory-safe in WebAssembly.'),
+  transport_max_bytes: count(16 * MIB, 3 * GIB)
+    .default(GIB)
+    .describe(
+      'Memory of the QUIC stack itself; past it strangers are refused and handshakes given up.',
+    ),
   always_retry: z
     .boolean()
     .default(false)

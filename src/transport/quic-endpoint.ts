@@ -99,6 +99,8 @@ export interface QuicAcceptOptions {
   readonly maxHandshakes: number;
   readonly handshakeTimeoutMs: number;
   readonly alwaysRetry: boolean;
+  /** Past this much memory of the stack itself no stranger is taken; quiche cannot tell. */
+  readonly maxMemoryBytes: number;
   readonly handlers: QuicHandlers;
   /** Counts what never became a connection. */
   readonly onRefused: (why: QuicRefusal) => void;
@@ -110,6 +112,7 @@ export type QuicRefusal =
   | 'bad_token'
   | 'version'
   | 'stopping'
+  | 'memory'
   | 'internal_error';
 
 export interface QuicConnectOptions {
@@ -130,6 +133,8 @@ export interface QuicEndpointOptions {
   readonly accept?: QuicAcceptOptions;
   /** A handler threw: a bug. The connection it threw for is closed, the others go on. */
   readonly onError?: (error: unknown) => void;
+  /** The stack failed and was started anew; all its connections are lost. */
+  readonly onPanic?: (why: string) => void;
 }
 
 /** Since the endpoint was opened. */
@@ -144,6 +149,10 @@ export interface QuicCounters {
   readonly datagramsDropped: number;
   /** Strangers asked to prove their address. */
   readonly retriesSent: number;
+  /** Times that the stack failed and was started anew; every connection of it was lost. */
+  readonly panics: number;
+  /** Memory that the stack has taken for itself and never gives back; 0 where it cannot tell. */
+  readonly memoryBytes: number;
 }
 
 export interface QuicEndpoint {

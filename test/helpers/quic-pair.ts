@@ -75,6 +75,7 @@ export class QuicTestBed {
           credentials: () => credentials,
           maxConnections: 1000,
           maxHandshakes: 100,
+          maxMemoryBytes: 1 << 30,
           handshakeTimeoutMs: 10_000,
           alwaysRetry: false,
           handlers: recorder,

@@ -128,6 +128,7 @@ export class StubCollector {
           credentials: () => credentials,
           maxConnections: 1000,
           maxHandshakes: 1000,
+          maxMemoryBytes: 1 << 30,
           handshakeTimeoutMs: 5000,
           alwaysRetry: false,
           handlers: this.#handlers(),

@@ -105,6 +105,7 @@ export class StandInCollector {
           credentials: () => this.credentials,
           maxConnections: 100,
           maxHandshakes: 100,
+          maxMemoryBytes: 1 << 30,
           handshakeTimeoutMs: 5000,
           alwaysRetry: false,
           onRefused: () => {},

@@ -177,6 +177,8 @@ const NOT_STARTED: ListenerSnapshot = {
     socketErrors: 0,
     datagramsDropped: 0,
     retriesSent: 0,
+    panics: 0,
+    memoryBytes: 0,
   },
 };
 
@@ -201,6 +203,11 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
     'socket_receive_buffer_bytes',
     'Receive buffer that the kernel gave to the UDP socket; server.socket_buffer_bytes is asked for.',
     (s) => s.receiveBufferBytes,
+  ],
+  [
+    'transport_memory_bytes',
+    'Memory of the quinn stack, which never shrinks; 0 with quiche.',
+    (s) => s.quic.memoryBytes,
   ],
   [
     'reading_paused',
@@ -232,6 +239,11 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
     'retries_sent_total',
     'Strangers that were asked to prove their address before a handshake.',
     (s) => s.quic.retriesSent,
+  ],
+  [
+    'transport_panics_total',
+    'Times that the QUIC stack failed and was started anew; all its connections were lost.',
+    (s) => s.quic.panics,
   ],
 ];
 

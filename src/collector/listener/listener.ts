@@ -214,6 +214,7 @@ export class Listener {
           credentials: () => credentials.current,
           maxConnections: server.max_connections,
           maxHandshakes: server.max_handshakes,
+          maxMemoryBytes: server.transport_max_bytes,
           handshakeTimeoutMs: server.handshake_timeout_secs * 1000,
           alwaysRetry: server.always_retry,
           handlers: {
@@ -227,6 +228,7 @@ export class Listener {
           onRefused: (why) => metrics.refused(why),
         },
         onError: (error) => logger.error({ err: error }, 'BUG in a session; its connection closes'),
+        onPanic: (why) => logger.error({ why }, 'the QUIC stack failed and was started anew'),
       },
       clock,
     );

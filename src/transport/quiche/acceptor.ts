@@ -7,7 +7,7 @@
  * peer that means it is through within a few round trips, and one that leaves handshakes half open
  * must not keep the others out.
  */
-import { CONNECTION_ID_BYTES, type LongHeader, QUIC_VERSION_1 } from './packet-header.ts';
+import { CONNECTION_ID_BYTES, type LongHeader, QUIC_VERSION_1 } from '../packet-header.ts';
 import type { QuicAddress, QuicRefusal } from '../quic-endpoint.ts';
 import type { RetryTokens } from './retry-token.ts';
 

@@ -17,10 +17,10 @@ import type { Clock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
 import { type AcceptLoad, judgeStranger } from './acceptor.ts';
 import { TRANSPORT_CONNECTION_REFUSED, TRANSPORT_INTERNAL_ERROR } from '../close-reason.ts';
-import { buildRefusal } from './connection-refusal.ts';
+import { buildRefusal } from '../connection-refusal.ts';
 import { DatagramSocket } from '../datagram-socket.ts';
 import { droppedDatagrams } from '../dropped-datagrams.ts';
-import * as packet from './packet-header.ts';
+import * as packet from '../packet-header.ts';
 import type {
   QuicAcceptOptions,
   QuicAddress,
@@ -122,6 +122,8 @@ class QuicheEndpoint implements QuicEndpoint {
         return droppedDatagrams(address);
       },
       retriesSent: this.#retriesSent,
+      panics: 0,
+      memoryBytes: 0,
     };
   }
 

@@ -4,7 +4,7 @@
 import type { Connection } from '@matrixai/quic/native/types.js';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage } from '../../lib/errors.ts';
-import { WriteQueue } from './write-queue.ts';
+import { WriteQueue } from '../write-queue.ts';
 
 /** Bytes handed on for one connection in one turn; the rest waits so that others get theirs. */
 const READ_BYTES_MAX = 512 * 1024;

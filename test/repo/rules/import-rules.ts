@@ -54,6 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   codec: BASE,
   transport: ['lib'],
   'transport/quiche': ['lib', 'transport'],
+  'transport/quinn': ['lib', 'transport'],
   journal: BASE,
   'journal/lmdb': [...BASE, 'journal'],
   warehouse: BASE,
@@ -96,7 +97,7 @@ const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonl
     },
     {
       from: /^src\/(collector\/daemon|collector\/cli\/run-conformance|agent\/main)\.ts$/,
-      to: /^src\/transport\/quiche\/quiche-endpoint\.ts$/,
+      to: /^src\/transport\/(quiche\/quiche|quinn\/quinn)-endpoint\.ts$/,
       why: 'composition roots choose the transport',
     },
     {

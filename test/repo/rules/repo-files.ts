@@ -6,7 +6,7 @@ import path from 'node:path';
 import { packageFile } from '../../../src/lib/package-root.ts';
 import type { SourceFile } from './source-text.ts';
 
-const NOT_OURS = new Set(['node_modules', 'dist', '.git', 'coverage', 'golden']);
+const NOT_OURS = new Set(['node_modules', 'dist', '.git', 'coverage', 'golden', 'target']);
 const TEXT = /\.(ts|md|json|ya?ml|proto|service|conf|sh|mjs|js|txt)$|^(Dockerfile|LICENSE)$/;
 
 /**

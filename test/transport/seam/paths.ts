@@ -143,7 +143,9 @@ export function pathsSuite(stack: QuicStack): void {
       const proxy = await UdpProxy.open(server.endpoint.address);
       proxy.records = true;
       const client = await bed.client(proxy.address, await authorities.agent('gpu-001'));
-      await eventually('it connects', () => server.recorder.connected.length === 1);
+      await eventually('it connects', () => client.recorder.connected.length === 1);
+      client.connection.write(client.connection.openStream('uni')!, Buffer.from('x'), true);
+      await eventually('its data arrives', () => server.recorder.bytes === 1);
       client.connection.close(0x2000, 'bye');
       await eventually('it is closed', () => server.recorder.closed.length === 1);
       const late = proxy.fromClient.find((datagram) => (datagram[0]! & 0x80) === 0)!;

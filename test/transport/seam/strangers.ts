@@ -46,7 +46,7 @@ export function strangersSuite(stack: QuicStack): void {
       proxy.close();
     });
 
-    test('are dropped and counted when they bring a forged token', async () => {
+    test('get nowhere with a forged token', async () => {
       const server = await bed.server(authorities.server, { accept: { alwaysRetry: true } });
       const proxy = await UdpProxy.open(server.endpoint.address);
       // The second Initial carries the token; its first byte of expiry is changed on the way.
@@ -57,7 +57,10 @@ export function strangersSuite(stack: QuicStack): void {
       };
       const connect = { handshakeTimeoutMs: 400 };
       const client = await bed.client(proxy.address, await agent(), { connect });
-      await eventually('it is counted', () => server.refusals.includes('bad_token'));
+      // A stack may count it, or take it for no token and ask once more for a proof.
+      await eventually('it is noticed', () => {
+        return server.refusals.includes('bad_token') || server.endpoint.counters.retriesSent > 1;
+      });
       await eventually('the client gives up', () => client.recorder.closed.length === 1);
       expect(client.recorder.lastReason?.by).toBe('handshake-timeout');
       expect(server.recorder.connected).toHaveLength(0);
@@ -177,6 +180,9 @@ function findToken(datagram: Buffer): Buffer | undefined {
   if ((datagram[0]! & 0xf0) !== 0xc0) return undefined;
   const sourceAt = 6 + datagram[5]!;
   const tokenAt = sourceAt + 1 + datagram[sourceAt]!;
-  const length = datagram[tokenAt]! & 0x3f;
-  return length === 0 ? undefined : datagram.subarray(tokenAt + 1, tokenAt + 1 + length);
+  // A length of two bytes has 01 in front.
+  const isLong = datagram[tokenAt]! >> 6 === 1;
+  const length = isLong ? datagram.readUInt16BE(tokenAt) & 0x3fff : datagram[tokenAt]! & 0x3f;
+  const start = tokenAt + (isLong ? 2 : 1);
+  return length === 0 ? undefined : datagram.subarray(start, start + length);
 }

@@ -3,13 +3,13 @@
  */
 import { systemClock } from '../../../src/lib/clock.ts';
 import { judgeStranger } from '../../../src/transport/quiche/acceptor.ts';
-import { buildRefusal } from '../../../src/transport/quiche/connection-refusal.ts';
+import { buildRefusal } from '../../../src/transport/connection-refusal.ts';
 import {
   CONNECTION_ID_BYTES,
   isLongHeader,
   parseLongHeader,
   shortHeaderKey,
-} from '../../../src/transport/quiche/packet-header.ts';
+} from '../../../src/transport/packet-header.ts';
 import { RetryTokens } from '../../../src/transport/quiche/retry-token.ts';
 import { type FuzzTarget, must } from '../fuzz-target.ts';
 

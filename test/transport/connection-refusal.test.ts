@@ -1,10 +1,7 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto';
 import { expect, test } from 'vitest';
-import {
-  buildRefusal,
-  serverInitialKeys,
-} from '../../../src/transport/quiche/connection-refusal.ts';
-import { parseLongHeader } from '../../../src/transport/quiche/packet-header.ts';
+import { buildRefusal, serverInitialKeys } from '../../src/transport/connection-refusal.ts';
+import { parseLongHeader } from '../../src/transport/packet-header.ts';
 
 const CLIENT_ID = Buffer.from('8394c8f03e515708', 'hex');
 

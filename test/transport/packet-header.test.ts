@@ -3,8 +3,8 @@ import {
   connectionKey,
   parseLongHeader,
   shortHeaderKey,
-} from '../../../src/transport/quiche/packet-header.ts';
-import { seededRandom } from '../../helpers/seeded-random.ts';
+} from '../../src/transport/packet-header.ts';
+import { seededRandom } from '../helpers/seeded-random.ts';
 
 /** The client Initial of RFC 9001 appendix A.2, up to the packet number. */
 const RFC_INITIAL = Buffer.from('c300000001088394c8f03e5157080000449e7b9aec34', 'hex');
