@@ -118,17 +118,10 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
 
   const refusals = new RefusalLog(clock, logger.child({ stage: 'admission' }), series);
   const canary = createCanary(clock, ingest, journal, writers);
-  const hangWatch = startHangWatch({
-    maxStillSecs: config.observability.max_stall_secs,
-    logFormat: config.observability.log_format,
-    logger,
-  });
-  lifecycle.defer('hang watch', () => hangWatch.close());
-  const eventLoop = new EventLoopWatch(clock, () => hangWatch.beat());
+  const eventLoop = watchEventLoop(config, deps, lifecycle);
   addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
   createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
   lifecycle.defer('canary', () => canary.close());
-  lifecycle.defer('event loop watch', () => eventLoop.close());
   lifecycle.defer(
     'maintenance',
     repeat(clock, MAINTENANCE_INTERVAL_MS, () => {
@@ -153,8 +146,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
     metricsAddress: http.address,
     ...ending(lifecycle, deps, journal),
     async reload() {
-      listener.reloadCredentials();
-      listener.reloadDenylist();
+      await listener.reload();
       const changed = changedSettings(live.config, await deps.reloadConfig());
       live.config = changed.config;
       admission.reconfigure(live.config.limits, live.config.security.delegates);
@@ -166,6 +158,24 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
 
 function httpBind({ observability }: Config) {
   return { host: observability.metrics_addr, port: observability.metrics_port };
+}
+
+/** Its turns are measured, and the process ends once they stop. Starts with `start`. */
+function watchEventLoop(
+  { observability }: Config,
+  { clock, logger }: DaemonDeps,
+  lifecycle: Lifecycle,
+): EventLoopWatch {
+  const hangWatch = startHangWatch({
+    maxStillSecs: observability.max_stall_secs,
+    logFormat: observability.log_format,
+    logger,
+  });
+  const eventLoop = new EventLoopWatch(clock, () => hangWatch.beat());
+  lifecycle.defer('event loop watch', () => eventLoop.close());
+  // Closed before what beats for it.
+  lifecycle.defer('hang watch', () => hangWatch.close());
+  return eventLoop;
 }
 
 /** The hinge: the durable log, and the books that live in its transactions. */

@@ -100,6 +100,13 @@ const security = z.strictObject({
     .describe(
       'Certificates turned away: a serial number (hex) or SHA-256 fingerprint a line. Empty: none.',
     ),
+  crl_path: z
+    .string()
+    .default('')
+    .describe(
+      'Certificate revocation lists, PEM (one or more) or DER, each signed by an authority of ' +
+        'tls_ca_path. Reloaded on change and on SIGHUP. Empty: none.',
+    ),
   delegates: z
     .array(z.string().min(1))
     .max(1000)

@@ -11,6 +11,7 @@ import { CHECK_KINDS, type Check, CheckList } from './checks/check.ts';
 import { checkCertificates } from './checks/check-certificates.ts';
 import { checkDirectories } from './checks/check-directories.ts';
 import { checkPorts } from './checks/check-ports.ts';
+import { checkRevocations } from './checks/check-revocations.ts';
 import { checkSinks } from './checks/check-sinks.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
@@ -63,6 +64,7 @@ async function runChecks(
   return [
     ...list.entries,
     ...checkCertificates(config.security, systemClock.nowMs()),
+    ...(await checkRevocations(config.security, systemClock.nowMs())),
     ...checkDirectories(config),
     ...(offline ? [] : await checkSinks(config.influxdb)),
     ...(await checkPorts(config)),

@@ -7,18 +7,14 @@
  *     4F:1A:22:09
  *     9C5E…64 hex digits…   # gpu-017, key leaked
  *
- * The file is looked at four times a second and taken up once it looks the same twice, so that a
- * list is not read while it is being written. A list that cannot be used leaves the old one in
- * place.
+ * A changed file is taken up by itself. A list that cannot be used leaves the old one in place.
  */
 import fs from 'node:fs';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
-import { repeat } from '../../lib/repeat.ts';
+import { FileWatch } from '../../lib/file-watch.ts';
 import type { PeerIdentity } from '../../domain/telemetry.ts';
-import { fileVersion } from './file-version.ts';
 
-const LOOK_INTERVAL_MS = 250;
 /** A list of a hundred thousand fingerprints; whatever is larger was given by mistake. */
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 const FINGERPRINT_DIGITS = 64;
@@ -39,12 +35,9 @@ export interface DenylistObserver {
 
 export class Denylist {
   readonly #path: string;
-  readonly #clock: Clock;
   readonly #observer: DenylistObserver;
+  readonly #files: FileWatch | undefined;
   #denied: DeniedCertificates = new Set();
-  #loadedVersion = '';
-  #seenVersion = '';
-  #stopWatching: () => void = () => {};
 
   /**
    * Reads the file; '' stands for none. Throws OperatingError BAD_DENYLIST naming line and
@@ -52,8 +45,8 @@ export class Denylist {
    */
   constructor(path: string, clock: Clock, observer: DenylistObserver) {
     this.#path = path;
-    this.#clock = clock;
     this.#observer = observer;
+    if (path !== '') this.#files = new FileWatch([path], clock, () => void this.reload());
     this.#load();
   }
 
@@ -76,28 +69,18 @@ export class Denylist {
 
   /** Reloads by itself when the file changes, until `close`. */
   watch(): void {
-    if (this.#path === '') return;
-    this.#stopWatching();
-    this.#stopWatching = repeat(this.#clock, LOOK_INTERVAL_MS, () => this.#lookForChange());
+    this.#files?.start();
   }
 
   close(): void {
-    this.#stopWatching();
+    this.#files?.close();
   }
 
   #load(): void {
     if (this.#path === '') return;
-    this.#loadedVersion = fileVersion(this.#path);
-    this.#seenVersion = this.#loadedVersion;
+    this.#files?.markRead();
     this.#denied = readDenylist(this.#path);
     this.#observer.onLoaded(this.#denied.size);
-  }
-
-  #lookForChange(): void {
-    const version = fileVersion(this.#path);
-    const isSettled = version === this.#seenVersion;
-    this.#seenVersion = version;
-    if (isSettled && version !== this.#loadedVersion) this.reload();
   }
 }
 

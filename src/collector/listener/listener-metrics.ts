@@ -5,6 +5,7 @@
 import type { Registry } from 'prom-client';
 import { RoomMetrics } from '../../observability/metrics.ts';
 import type { QuicCounters, QuicRefusal } from '../../transport/quic-endpoint.ts';
+import type { RevocationLists } from './crl-file.ts';
 import type { CertificateFacts } from './tls-credentials.ts';
 
 /** Since the start of the process, over all sessions. */
@@ -43,6 +44,8 @@ export interface ListenerMetrics {
   credentialReloadFailed(): void;
   denylistLoaded(entries: number): void;
   denylistReloadFailed(): void;
+  revocationsLoaded(lists: Pick<RevocationLists, 'certificates' | 'nextUpdateMs'>): void;
+  revocationReloadFailed(): void;
   /** Where the numbers come from that are read at scrape time. */
   observe(snapshot: () => ListenerSnapshot): void;
 }
@@ -78,6 +81,7 @@ export function createListenerMetrics(registry: Registry): ListenerMetrics {
     refused: (why) => refusals.inc({ reason: why }),
     ...createCredentialMetrics(metrics),
     ...createDenylistMetrics(metrics),
+    ...createRevocationMetrics(metrics),
     observe(snapshot) {
       source = snapshot;
     },
@@ -118,6 +122,40 @@ function createCredentialMetrics(
     credentialReloadFailed() {
       state.isValid = false;
       reloadFailures.inc();
+    },
+  };
+}
+
+function createRevocationMetrics(
+  metrics: RoomMetrics,
+): Pick<ListenerMetrics, 'revocationsLoaded' | 'revocationReloadFailed'> {
+  const state = { isValid: true, certificates: 0, nextUpdateMs: 0 };
+  const failures = metrics.counter(
+    'crl_reload_failures_total',
+    'Times that changed revocation lists were unusable and those in use were kept.',
+  );
+  metrics.gauge(
+    'crl_entries',
+    'Certificates that the lists of security.crl_path revoke.',
+    () => state.certificates,
+  );
+  metrics.gauge(
+    'crl_valid',
+    'Whether the revocation lists were usable when last read; 0 means that older ones are in use.',
+    () => (state.isValid ? 1 : 0),
+  );
+  metrics.gauge(
+    'crl_next_update_timestamp_seconds',
+    'When the first of the revocation lists is due to be replaced, as a Unix time in seconds; 0 where there is none.',
+    () => Math.floor(state.nextUpdateMs / 1000),
+  );
+  return {
+    revocationsLoaded({ certificates, nextUpdateMs = 0 }) {
+      Object.assign(state, { isValid: true, certificates, nextUpdateMs });
+    },
+    revocationReloadFailed() {
+      state.isValid = false;
+      failures.inc();
     },
   };
 }

@@ -9,7 +9,7 @@ import { FrameBuffers } from '../../codec/frame-buffers.ts';
 import type { LimitsConfig, SecurityConfig, ServerConfig } from '../../config/schema.ts';
 import { parseSocketAddress } from '../../config/socket-address.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
-import { assert, type OperatingError } from '../../lib/errors.ts';
+import { assert } from '../../lib/errors.ts';
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -22,14 +22,19 @@ import type {
 import { repeat } from '../../lib/repeat.ts';
 import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
-import { Denylist } from './denylist.ts';
 import { FailureLog } from './failure-log.ts';
+import { Gatekeeper } from './gatekeeper.ts';
 import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
 import { readPeerIdentity } from './peer-identity.ts';
 import { type DoorSession, Session, type SessionTotals } from './session.ts';
-import { type CertificateFacts, type ReloadResult, TlsCredentials } from './tls-credentials.ts';
+import type { ReloadResult } from './tls-credentials.ts';
 
 const CHECK_INTERVAL_MS = 1000;
+/**
+ * A node at its limit of connections loses one for a new one where that has brought nothing for so
+ * long. Agents send every few seconds; one that does not loses nothing but the connection.
+ */
+const REPLACEABLE_IDLE_MS = 10_000;
 const CLOSE_POLL_MS = 5;
 /** After the last answer was handed to the stack: time for a datagram that was lost to go again. */
 const CLOSE_LINGER_MS = 100;
@@ -62,8 +67,7 @@ export class Listener {
   readonly #connectionsByNode = new Map<string, number>();
   readonly #totals = emptyTotals();
   readonly #frameBuffers = new FrameBuffers();
-  #credentials: TlsCredentials | undefined;
-  #denylist: Denylist | undefined;
+  #gatekeeper: Gatekeeper | undefined;
   #endpoint: QuicEndpoint | undefined;
   #stopChecks: () => void = () => {};
   #isPaused = false;
@@ -80,13 +84,11 @@ export class Listener {
   async start(): Promise<QuicAddress> {
     assert(this.#endpoint === undefined, 'a listener is started once');
     const { clock, metrics } = this.#deps;
-    const credentials = this.#loadCredentials();
-    this.#denylist = this.#loadDenylist();
-    const endpoint = await this.#openEndpoint(credentials);
-    this.#credentials = credentials;
+    const gatekeeper = await this.#openGatekeeper();
+    const endpoint = await this.#openEndpoint(gatekeeper);
+    this.#gatekeeper = gatekeeper;
     this.#endpoint = endpoint;
-    credentials.watch();
-    this.#denylist.watch();
+    gatekeeper.watch();
     this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
     metrics.observe(() => this.#snapshot(endpoint));
     this.#warnOfSmallBuffer(endpoint.receiveBufferBytes);
@@ -119,14 +121,22 @@ export class Listener {
 
   /** Reads the TLS files again for connections to come; a bad trio keeps the one in use. */
   reloadCredentials(): ReloadResult {
-    assert(this.#credentials !== undefined, 'the listener is started before a reload');
-    return this.#credentials.reload();
+    assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
+    return this.#gatekeeper.reloadCredentials();
   }
 
   /** Reads the denylist again; a bad one keeps the one in use. True where it could be used. */
   reloadDenylist(): boolean {
-    assert(this.#denylist !== undefined, 'the listener is started before a reload');
-    return this.#denylist.reload();
+    assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
+    return this.#gatekeeper.reloadDenylist();
+  }
+
+  /** Reads all files again: the above, and the revocation lists. */
+  async reload(): Promise<void> {
+    assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
+    this.reloadCredentials();
+    this.reloadDenylist();
+    await this.#gatekeeper.reloadRevocations();
   }
 
   /** Takes no more connections; the open ones go on. */
@@ -148,8 +158,7 @@ export class Listener {
     const endMs = clock.monotonicMs() + deadlineMs;
     this.stopAccepting();
     this.pauseReading();
-    this.#credentials?.close();
-    this.#denylist?.close();
+    this.#gatekeeper?.close();
     this.#stopChecks();
     while (this.#hasUnanswered() && clock.monotonicMs() < endMs) await sleep(clock, CLOSE_POLL_MS);
     if (this.#sessions.size > 0) {
@@ -165,42 +174,15 @@ export class Listener {
     return false;
   }
 
-  #loadCredentials(): TlsCredentials {
-    const { stack, logger, metrics, clock } = this.#deps;
-    const observer = {
-      onLoaded(certificate: CertificateFacts) {
-        metrics.credentialsLoaded(certificate);
-        const { subject, serialNumber, validToMs } = certificate;
-        const validTo = new Date(validToMs).toISOString();
-        logger.info({ subject, serialNumber, validTo }, 'TLS credentials loaded');
-      },
-      onReloadFailed(error: OperatingError) {
-        metrics.credentialReloadFailed();
-        logger.error({ err: error }, 'TLS credentials not reloaded; the old ones stay in use');
-      },
-    };
+  #openGatekeeper(): Promise<Gatekeeper> {
+    const { stack, clock, logger, metrics } = this.#deps;
     const tryOut = (credentials: QuicCredentials) =>
       stack.checkCredentials(transportOf(this.#config.server), credentials);
-    return new TlsCredentials(this.#config.security, clock, observer, tryOut);
+    const onChange = () => this.#closeUnwelcome();
+    return Gatekeeper.open({ clock, logger, metrics, tryOut, onChange }, this.#config.security);
   }
 
-  #loadDenylist(): Denylist {
-    const { logger, metrics, clock } = this.#deps;
-    const { denylist_path: file } = this.#config.security;
-    return new Denylist(file, clock, {
-      onLoaded: (entries) => {
-        metrics.denylistLoaded(entries);
-        logger.info({ file, entries }, 'denylist loaded');
-        this.#closeDenied();
-      },
-      onReloadFailed(error: OperatingError) {
-        metrics.denylistReloadFailed();
-        logger.error({ err: error }, 'denylist not reloaded; the old one stays in use');
-      },
-    });
-  }
-
-  #openEndpoint(credentials: TlsCredentials): Promise<QuicEndpoint> {
+  #openEndpoint(gatekeeper: Gatekeeper): Promise<QuicEndpoint> {
     const { server } = this.#config;
     const { stack, clock, logger, metrics } = this.#deps;
     const bind = parseSocketAddress(server.listen_addr);
@@ -211,14 +193,14 @@ export class Listener {
         transport: transportOf(server),
         socketBufferBytes: server.socket_buffer_bytes,
         accept: {
-          credentials: () => credentials.current,
+          credentials: () => gatekeeper.credentials,
           maxConnections: server.max_connections,
           maxHandshakes: server.max_handshakes,
           maxMemoryBytes: server.transport_max_bytes,
           handshakeTimeoutMs: server.handshake_timeout_secs * 1000,
           alwaysRetry: server.always_retry,
           handlers: {
-            onConnected: (connection) => this.#onConnected(connection),
+            onConnected: (connection) => this.#onConnected(connection, gatekeeper),
             onData: (connection, streamId, bytes, fin) =>
               this.#sessions.get(connection)?.onData(streamId, bytes, fin),
             onReset: (connection, streamId) => this.#sessions.get(connection)?.onReset(streamId),
@@ -234,27 +216,51 @@ export class Listener {
     );
   }
 
-  #onConnected(connection: QuicConnection): void {
-    const { metrics, logger, clock } = this.#deps;
-    metrics.connectionAccepted();
-    const result = readPeerIdentity(connection.peerCertificates()[0]);
+  #onConnected(connection: QuicConnection, gatekeeper: Gatekeeper): void {
+    this.#deps.metrics.connectionAccepted();
+    const chain = connection.peerCertificates();
+    const result = readPeerIdentity(chain[0]);
     if (!result.ok) {
       this.#deny(connection, 'identity', result.reason);
       return;
     }
     const { identity } = result;
-    const [nodeId] = identity.nodeIds;
-    if (this.#denylist?.has(identity)) {
-      this.#deny(connection, 'certificate_denied', 'certificate denied');
+    const refusal = gatekeeper.refusal(identity, chain);
+    if (refusal !== undefined) {
+      this.#deny(connection, refusal.word, refusal.reason);
       return;
     }
-    const sameNode = this.#connectionsByNode.get(nodeId) ?? 0;
-    if (sameNode >= this.#config.server.max_connections_per_node) {
-      const limit = `server.max_connections_per_node is ${sameNode}`;
+    const [nodeId] = identity.nodeIds;
+    if (!this.#makeRoomFor(nodeId)) {
+      const limit = `server.max_connections_per_node is ${this.#config.server.max_connections_per_node}`;
       this.#deny(connection, 'node_connections', `${nodeId} is connected too often: ${limit}`);
       return;
     }
-    this.#connectionsByNode.set(nodeId, sameNode + 1);
+    this.#openSession(connection, identity);
+  }
+
+  /**
+   * Whether the node may have one connection more. At its limit, the connection that has been idle
+   * for longest goes: with a stolen certificate one could else keep its owner out by doing nothing.
+   */
+  #makeRoomFor(nodeId: string): boolean {
+    const limit = this.#config.server.max_connections_per_node;
+    if ((this.#connectionsByNode.get(nodeId) ?? 0) < limit) return true;
+    const idleBeforeMs = this.#deps.clock.monotonicMs() - REPLACEABLE_IDLE_MS;
+    let idlest: Session | undefined;
+    for (const session of this.#sessions.values()) {
+      if (session.peer.nodeIds[0] !== nodeId || session.lastFrameMs > idleBeforeMs) continue;
+      if (idlest === undefined || session.lastFrameMs < idlest.lastFrameMs) idlest = session;
+    }
+    if (idlest === undefined) return false;
+    idlest.close('node_connections', 'idle, and the node has newer connections');
+    return true;
+  }
+
+  #openSession(connection: QuicConnection, identity: PeerIdentity): void {
+    const { logger, clock } = this.#deps;
+    const [nodeId] = identity.nodeIds;
+    this.#connectionsByNode.set(nodeId, (this.#connectionsByNode.get(nodeId) ?? 0) + 1);
     const session = new Session(connection, this.#door.open(identity), this.#totals, {
       peer: identity,
       maxFrameBytes: this.#config.limits.max_batch_bytes,
@@ -329,10 +335,10 @@ export class Listener {
   }
 
   /** Over a copy, because a session that is closed leaves the map. */
-  #closeDenied(): void {
-    for (const session of [...this.#sessions.values()]) {
-      if (!this.#denylist?.has(session.peer)) continue;
-      session.close('certificate_denied', 'certificate denied');
+  #closeUnwelcome(): void {
+    for (const [connection, session] of [...this.#sessions]) {
+      const refusal = this.#gatekeeper?.refusal(session.peer, connection.peerCertificates());
+      if (refusal !== undefined) session.close(refusal.word, refusal.reason);
     }
   }
 

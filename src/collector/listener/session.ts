@@ -64,6 +64,8 @@ interface StreamState {
 export class Session {
   readonly peer: PeerIdentity;
   readonly openedAtMs: number;
+  /** When the newest whole frame came, or the connection where none did; infinite once closed. */
+  lastFrameMs: number;
   readonly #connection: QuicConnection;
   readonly #door: DoorSession;
   readonly #totals: SessionTotals;
@@ -92,6 +94,7 @@ export class Session {
     this.peer = options.peer;
     this.#monotonicMs = options.monotonicMs;
     this.openedAtMs = options.monotonicMs();
+    this.lastFrameMs = this.openedAtMs;
     this.#maxFrameBytes = options.maxFrameBytes;
     this.#frameBuffers = options.frameBuffers;
     this.#helloFrame = encodeFrame(encodeHello(door.hello));
@@ -165,6 +168,7 @@ export class Session {
   }
 
   close(word: CloseWord, reason: string): void {
+    this.lastFrameMs = Number.POSITIVE_INFINITY;
     this.#connection.close(CLOSE_CODES[word], reason);
   }
 
@@ -198,6 +202,8 @@ export class Session {
     stream.framesInFlight += 1;
     this.#framesInFlight += 1;
     this.#totals.framesInFlight += 1;
+    // Once closed it stays infinite.
+    this.lastFrameMs = Math.max(this.lastFrameMs, this.#monotonicMs());
     if (this.#framesInFlight >= FRAMES_IN_FLIGHT_MAX) this.#holdBack();
     void this.#door.receive(frame).then((ack) => this.#answer(stream, ack, frameNumber));
   }

@@ -2,10 +2,6 @@
  * The collector's certificate, key and authorities, as files that change under a running daemon.
  * What is in use is always a trio that was valid when it was read: a reload that finds anything
  * wrong keeps the old one and says so, in the log by its owner and in the metrics here.
- *
- * Files are watched by looking at them once a second: notifications miss the symlink swaps by which
- * Kubernetes and cert-manager replace mounted secrets. A change is taken up once it looks the same
- * twice, so that a certificate is not read while its key is still being written.
  */
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
@@ -13,10 +9,8 @@ import type { SecurityConfig } from '../../config/schema.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
 import type { QuicCredentials } from '../../transport/quic-endpoint.ts';
-import { repeat } from '../../lib/repeat.ts';
-import { fileVersion } from './file-version.ts';
+import { FileWatch } from '../../lib/file-watch.ts';
 
-const WATCH_INTERVAL_MS = 1000;
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
 
 /** The settings that name the files. */
@@ -28,7 +22,11 @@ export type ReloadResult =
 
 /** Who hears of reloads, besides the caller of `reload`. */
 export interface CredentialObserver {
-  onLoaded(certificate: CertificateFacts): void;
+  onLoaded(
+    certificate: CertificateFacts,
+    caPem: string,
+    authorities: readonly X509Certificate[],
+  ): void;
   onReloadFailed(error: OperatingError): void;
 }
 
@@ -37,6 +35,7 @@ export interface CertificateFacts {
   readonly subject: string;
   readonly serialNumber: string;
   readonly fingerprint256: string;
+  /** The earliest end in its chain: agents refuse it from then on. */
   readonly validToMs: number;
 }
 
@@ -45,10 +44,8 @@ export class TlsCredentials {
   readonly #clock: Clock;
   readonly #observer: CredentialObserver;
   readonly #tryOut: (credentials: QuicCredentials) => void;
+  readonly #files: FileWatch;
   #current: QuicCredentials;
-  #loadedVersion: string;
-  #seenVersion: string;
-  #stopWatching: () => void = () => {};
 
   /**
    * Reads the files; `tryOut` throws where the TLS stack would not take what is in them. Throws
@@ -64,11 +61,12 @@ export class TlsCredentials {
     this.#clock = clock;
     this.#observer = observer;
     this.#tryOut = tryOut;
-    this.#loadedVersion = fileVersions(paths);
-    this.#seenVersion = this.#loadedVersion;
+    const { tls_cert_path, tls_key_path, tls_ca_path } = paths;
+    const files = [tls_cert_path, tls_key_path, tls_ca_path];
+    this.#files = new FileWatch(files, clock, () => void this.reload());
     const loaded = this.#load();
     this.#current = loaded.credentials;
-    observer.onLoaded(loaded.facts);
+    this.#tell(loaded);
   }
 
   get current(): QuicCredentials {
@@ -77,12 +75,11 @@ export class TlsCredentials {
 
   /** Reads the files again now. On failure the old trio stays in use. */
   reload(): ReloadResult {
-    this.#loadedVersion = fileVersions(this.#paths);
-    this.#seenVersion = this.#loadedVersion;
+    this.#files.markRead();
     try {
       const loaded = this.#load();
       this.#current = loaded.credentials;
-      this.#observer.onLoaded(loaded.facts);
+      this.#tell(loaded);
       return { ok: true };
     } catch (error) {
       const fault = asOperatingError(error);
@@ -93,12 +90,15 @@ export class TlsCredentials {
 
   /** Reloads by itself when a file changes, until `close`. */
   watch(): void {
-    this.#stopWatching();
-    this.#stopWatching = repeat(this.#clock, WATCH_INTERVAL_MS, () => this.#lookForChange());
+    this.#files.start();
   }
 
   close(): void {
-    this.#stopWatching();
+    this.#files.close();
+  }
+
+  #tell({ facts, credentials, authorities }: LoadedCredentials): void {
+    this.#observer.onLoaded(facts, credentials.caPem, authorities);
   }
 
   #load(): LoadedCredentials {
@@ -106,18 +106,12 @@ export class TlsCredentials {
     this.#tryOut(loaded.credentials);
     return loaded;
   }
-
-  #lookForChange(): void {
-    const version = fileVersions(this.#paths);
-    const isSettled = version === this.#seenVersion;
-    this.#seenVersion = version;
-    if (isSettled && version !== this.#loadedVersion) this.reload();
-  }
 }
 
 interface LoadedCredentials {
   readonly credentials: QuicCredentials;
   readonly facts: CertificateFacts;
+  readonly authorities: readonly X509Certificate[];
 }
 
 /** Throws OperatingError BAD_CREDENTIALS. */
@@ -125,25 +119,28 @@ function readCredentials(paths: TlsPaths, nowMs: number): LoadedCredentials {
   const cert = new PemFile('security.tls_cert_path', paths.tls_cert_path);
   const key = new PemFile('security.tls_key_path', paths.tls_key_path);
   const ca = new PemFile('security.tls_ca_path', paths.tls_ca_path);
-  const [leaf] = cert.certificates();
-  const validToMs = Date.parse(leaf.validTo);
-  if (validToMs <= nowMs) throw cert.fault(`the certificate expired on ${leaf.validTo}`);
+  const chain = cert.certificates();
+  const [leaf] = chain;
+  if (Date.parse(leaf.validTo) <= nowMs)
+    throw cert.fault(`the certificate expired on ${leaf.validTo}`);
   if (Date.parse(leaf.validFrom) > nowMs) {
     throw cert.fault(`the certificate is not valid before ${leaf.validFrom}`);
   }
   if (!leaf.checkPrivateKey(key.privateKey())) {
     throw key.fault(`it is not the key of the certificate in ${paths.tls_cert_path}`);
   }
-  const usableAuthorities = ca.certificates().filter(({ validTo }) => Date.parse(validTo) > nowMs);
-  if (usableAuthorities.length === 0) throw ca.fault('every authority in it has expired');
+  const authorities = ca.certificates();
+  if (!authorities.some(({ validTo }) => Date.parse(validTo) > nowMs))
+    throw ca.fault('every authority in it has expired');
   return {
     credentials: { certPem: cert.text, keyPem: key.text, caPem: ca.text },
     facts: {
       subject: leaf.subject.replaceAll('\n', ', '),
       serialNumber: leaf.serialNumber,
       fingerprint256: leaf.fingerprint256,
-      validToMs,
+      validToMs: Math.min(...chain.map(({ validTo }) => Date.parse(validTo))),
     },
+    authorities,
   };
 }
 
@@ -194,9 +191,4 @@ function asOperatingError(error: unknown): OperatingError {
   if (error instanceof OperatingError) return error;
   const message = `cannot use TLS credentials: ${errorMessage(error)}`;
   return new OperatingError('BAD_CREDENTIALS', message, { cause: error });
-}
-
-/** Changes whenever one of the files is replaced, rewritten or removed. */
-function fileVersions(paths: TlsPaths): string {
-  return [paths.tls_cert_path, paths.tls_key_path, paths.tls_ca_path].map(fileVersion).join(' ');
 }

@@ -13,7 +13,14 @@ import {
 } from '../../../src/collector/cli/development-certificates.ts';
 import { type CliOptions, runCli } from '../../helpers/run-cli.ts';
 import { KERNEL_GIVES_LARGEST, LARGEST_BUFFER_BYTES } from '../../helpers/socket-buffers.ts';
+import { createCrl } from '../../helpers/test-crl.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
+
+const SECURITY = {
+  tls_cert_path: 'server.pem',
+  tls_key_path: 'key.pem',
+  tls_ca_path: 'ca.pem',
+};
 
 let authority: KeyPairPem;
 let server: KeyPairPem;
@@ -33,7 +40,7 @@ function workplace(changes: object = {}, pair: KeyPairPem = server): string {
   const config = {
     // What every kernel gives.
     server: { listen_addr: '127.0.0.1:0', socket_buffer_bytes: 65_536 },
-    security: { tls_cert_path: 'server.pem', tls_key_path: 'key.pem', tls_ca_path: 'ca.pem' },
+    security: SECURITY,
     journal: { max_bytes: 16 * 1024 * 1024, min_free_bytes: 0 },
     parquet: { output_dir: 'data' },
     observability: { metrics_port: 0, metrics_addr: '127.0.0.1' },
@@ -208,6 +215,36 @@ describe('check-config: certificates', () => {
       'warning: key.pem is open to every user (mode 0644)',
       'error: ca.pem holds CN=localhost, which is no authority',
     ]);
+  });
+
+  it('says when each certificate ends, of the chain and of the authorities', async () => {
+    const middle = await createAuthority('middle', { parent: authority });
+    const pair = await issueCertificate(middle, { ...leaf, days: 100 });
+    const { checks } = await check(
+      workplace({}, { ...pair, certPem: pair.certPem + middle.certPem }),
+    );
+    const ends = (key: string) => checks.find((one) => one.key === key)?.message;
+    const date = (days: number) =>
+      new Date(Date.now() + days * 86_400_000).toISOString().slice(0, 10);
+    expect(ends('security.tls_cert_path')).toContain(
+      `, valid until ${date(100)}; CN=middle, valid until ${date(3650)}`,
+    );
+    expect(ends('security.tls_ca_path')).toMatch(/1 authority: CN=.*, valid until \d{4}-/);
+  });
+
+  it('reads revocation lists as the daemon does, and warns of one that is overdue', async () => {
+    const lists: [name: string, list: Uint8Array, status: string, says: RegExp][] = [
+      ['good', await createCrl(authority, [server.certPem]), 'ok', /1 certificate revoked/],
+      ['overdue', await createCrl(authority, [], new Date(0)), 'warning', /replaced on 1970-01-01/],
+      ['forged', await createCrl(await createAuthority('ca'), []), 'error', /is not signed by/],
+    ];
+    for (const [name, list, status, says] of lists) {
+      const cwd = workplace({ security: { ...SECURITY, crl_path: 'agents.crl' } });
+      fs.writeFileSync(path.join(cwd, 'agents.crl'), list);
+      const found = (await check(cwd)).checks.find((one) => one.key === 'security.crl_path');
+      expect([name, found?.status]).toEqual([name, status]);
+      expect(found?.message).toMatch(says);
+    }
   });
 
   it('accepts a chain through an intermediate authority', async () => {

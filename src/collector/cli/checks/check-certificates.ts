@@ -16,7 +16,7 @@ const CERT_KEY = 'security.tls_cert_path';
 const KEY_KEY = 'security.tls_key_path';
 const CA_KEY = 'security.tls_ca_path';
 
-/** All checks of the three files; `nowMs` is Unix time in ms. */
+/** All checks of the files but the revocation lists; `nowMs` is Unix time in ms. */
 export function checkCertificates(security: SecurityConfig, nowMs: number): Check[] {
   const list = new CheckList('certificates');
   const chain = readCertificates(list, CERT_KEY, security.tls_cert_path);
@@ -29,7 +29,7 @@ export function checkCertificates(security: SecurityConfig, nowMs: number): Chec
     checkDates(list, CERT_KEY, chain, nowMs);
     checkChain(list, chain, authorities);
     if (list.entries.length === findingsBefore) {
-      list.ok(CERT_KEY, `${security.tls_cert_path}: ${describeLeaf(leaf)}`);
+      list.ok(CERT_KEY, `${security.tls_cert_path}: ${describeChain(chain)}`);
     }
     if (privateKey !== undefined) checkKey(list, leaf, privateKey, security.tls_key_path);
   }
@@ -39,8 +39,18 @@ export function checkCertificates(security: SecurityConfig, nowMs: number): Chec
   return list.entries;
 }
 
-function describeLeaf(leaf: X509Certificate): string {
-  return `${leaf.subjectAltName ?? leaf.subject}, valid until ${dateOf(leaf.validTo)}`;
+/** Each with its end: the one that ends first ends the chain. */
+function describeChain(chain: readonly X509Certificate[]): string {
+  return chain
+    .map((certificate, index) => {
+      const name = index === 0 ? certificate.subjectAltName : undefined;
+      return `${name ?? subjectOf(certificate)}, valid until ${dateOf(certificate.validTo)}`;
+    })
+    .join('; ');
+}
+
+function subjectOf(certificate: X509Certificate): string {
+  return certificate.subject.replaceAll('\n', ', ');
 }
 
 function dateOf(text: string): string {
@@ -112,7 +122,7 @@ function checkDates(
   nowMs: number,
 ): void {
   for (const certificate of certificates) {
-    const name = certificate.subject.replaceAll('\n', ', ');
+    const name = subjectOf(certificate);
     const untilMs = Date.parse(certificate.validTo);
     if (untilMs <= nowMs) {
       list.fail(key, `${name} expired on ${dateOf(certificate.validTo)}`, 'renew it');
@@ -175,14 +185,14 @@ function checkAuthorities(
   const before = list.entries.length;
   for (const certificate of authorities) {
     if (certificate.ca) continue;
-    const name = certificate.subject.replaceAll('\n', ', ');
+    const name = subjectOf(certificate);
     const hint = 'only authorities belong there; agents are recognised by who signed them';
     list.fail(CA_KEY, `${path} holds ${name}, which is no authority`, hint);
   }
   checkDates(list, CA_KEY, authorities, nowMs);
   if (list.entries.length > before) return;
   const count = authorities.length === 1 ? '1 authority' : `${authorities.length} authorities`;
-  list.ok(CA_KEY, `${path}: ${count}`);
+  list.ok(CA_KEY, `${path}: ${count}: ${describeChain(authorities)}`);
 }
 
 function checkDenylist(list: CheckList, path: string): void {
