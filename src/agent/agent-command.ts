@@ -2,11 +2,10 @@
  * The command line of `telemetry-agent`: a configuration file, and options that win over it. Opens
  * nothing that they name; what does not fit is answered with what to type.
  */
-import fs from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { LevelWithSilent } from 'pino';
 import type { Environment } from '../config/environment.ts';
-import { packageFile } from '../lib/package-root.ts';
+import { programVersion } from '../lib/program-version.ts';
 import { AGENT_DEFAULTS } from './agent-defaults.ts';
 import type { AgentConfig } from './agent-schema.ts';
 import { type AgentSettings, toSettings, UsageError } from './agent-settings.ts';
@@ -160,7 +159,7 @@ function defineCommand(): Command {
   const command = new Command('telemetry-agent')
     .argument('[config]', 'configuration file, YAML; options win over it')
     .description('Sends metrics of this node to a telemetry collector over QUIC with mutual TLS.')
-    .version(packageVersion())
+    .version(programVersion())
     .exitOverride()
     .showHelpAfterError('(telemetry-agent --help lists all options)')
     .addHelpText('after', EXAMPLES);
@@ -269,9 +268,4 @@ function parseSize(text: string): number {
     throw new InvalidArgumentError('It must be 65536 or more, for example 64MiB.');
   }
   return bytes;
-}
-
-function packageVersion(): string {
-  const text = fs.readFileSync(packageFile('package.json'), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -7,13 +7,14 @@
  */
 import { createHash } from 'node:crypto';
 import type { Logger } from 'pino';
-import { type Clock, sleep } from '../lib/clock.ts';
-import { agentReadings } from './agent-stats.ts';
 import { BatchBuilder, type BatchLimits } from '../client/batch-builder.ts';
 import type { SendResult, TelemetryClient } from '../client/client.ts';
 import type { Reading, Source } from '../client/reading.ts';
-import { SourceRunner } from './source-runner.ts';
 import { settledWithin } from '../client/wait.ts';
+import { type Clock, sleep } from '../lib/clock.ts';
+import { agentReadings } from './agent-stats.ts';
+import { RoundThrottle, type ThrottleOptions } from './round-throttle.ts';
+import { SourceRunner } from './source-runner.ts';
 
 export interface AgentLoopOptions {
   /** 0 = as fast as the collector acknowledges. */
@@ -24,6 +25,8 @@ export interface AgentLoopOptions {
   readonly nodeKey: string;
   /** Bounds before the first Hello, and a tighter bound than the collector's if wanted. */
   readonly maxBatchSamples: number;
+  /** Default: every round is made. */
+  readonly throttle?: ThrottleOptions;
 }
 
 /** Bytes of one batch until the collector says otherwise. */
@@ -32,6 +35,12 @@ const ASSUMED_MAX_BATCH_BYTES = 1024 * 1024;
 const DEADLINE_SHARE = 0.9;
 /** How long the first round waits for the collector. */
 const HELLO_WAIT_MS = 2000;
+const NO_THROTTLE: ThrottleOptions = {
+  isEnabled: false,
+  maxQueueDepth: 1,
+  maxBytes: 1,
+  rate: 1,
+};
 /** With interval zero: the pause after a round that brought nothing. */
 const EMPTY_ROUND_PAUSE_MS = 20;
 /** With interval zero: the time between two looks at the agent itself. */
@@ -45,7 +54,9 @@ export class AgentLoop {
   readonly #runners: readonly SourceRunner[];
   readonly #builder = new BatchBuilder();
   readonly #stop = new AbortController();
+  readonly #throttle: RoundThrottle;
   #nextOwnMs = 0;
+  #rounds = 0;
 
   constructor(
     deps: { clock: Clock; logger: Logger; client: TelemetryClient },
@@ -56,6 +67,7 @@ export class AgentLoop {
     this.#client = deps.client;
     this.#logger = deps.logger;
     this.#options = options;
+    this.#throttle = new RoundThrottle(options.throttle ?? NO_THROTTLE);
     const deadlineMs =
       options.intervalMs === 0 ? Number.POSITIVE_INFINITY : options.intervalMs * DEADLINE_SHARE;
     this.#runners = sources.map(
@@ -70,7 +82,7 @@ export class AgentLoop {
     // The Hello has the limits that batches are laid out for; without one they are guessed.
     await settledWithin(this.#clock, this.#client.connected(), HELLO_WAIT_MS, signal);
     for (let round = 1; !signal.aborted; round += 1) {
-      const results = await this.#round();
+      const results = this.#isRoundDue() ? await this.#round() : [];
       if (round >= rounds || this.#runners.every((runner) => runner.isDone)) return;
       if (intervalMs === 0) {
         const forever = Number.POSITIVE_INFINITY;
@@ -87,7 +99,31 @@ export class AgentLoop {
     this.#stop.abort();
   }
 
+  /** How the rounds and their sources fare. */
+  get figures() {
+    return {
+      sources: this.#runners.map((runner) => runner.health),
+      rounds: this.#rounds,
+      throttledRounds: this.#throttle.throttledRounds,
+      throttleRate: this.#throttle.rate,
+    };
+  }
+
+  /** With interval zero the acknowledgements set the pace, and the spool does not fill. */
+  #isRoundDue(): boolean {
+    if (this.#options.intervalMs === 0) return true;
+    const { pendingBatches: batches, spoolBytes: bytes } = this.#client.stats;
+    const wasFull = this.#throttle.rate < 1;
+    const isDue = this.#throttle.admit({ batches, bytes });
+    const { rate } = this.#throttle;
+    if (rate < 1 && !wasFull) {
+      this.#logger.warn({ batches, bytes }, 'the spool fills; collecting less often');
+    } else if (rate === 1 && wasFull) this.#logger.info('collecting at every interval again');
+    return isDue;
+  }
+
   async #round(): Promise<Promise<SendResult>[]> {
+    this.#rounds += 1;
     const active = this.#runners.filter((runner) => !runner.isDone);
     const collected = await Promise.all(active.map((runner) => runner.poll(this.#stop.signal)));
     const results: Promise<SendResult>[] = [];

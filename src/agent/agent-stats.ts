@@ -12,6 +12,8 @@ export interface SourceHealth {
   readonly isUp: boolean;
   /** Readings seen and not sent, since the start. */
   readonly skippedTotal: number;
+  /** Collections that brought no report, since the start. */
+  readonly failuresTotal: number;
 }
 
 /**

@@ -4,18 +4,23 @@
  */
 import os from 'node:os';
 import type { Logger } from 'pino';
-import type { Clock } from '../lib/clock.ts';
-import { errorMessage, OperatingError } from '../lib/errors.ts';
-import type { QuicStack } from '../transport/quic-endpoint.ts';
-import type { AgentSettings, ServerSettings } from './agent-settings.ts';
-import { AgentLoop } from './agent-loop.ts';
 import { TelemetryClient } from '../client/client.ts';
+import { agentTransport } from '../client/client-endpoints.ts';
 import { type ClientStats, summarize } from '../client/client-stats.ts';
 import { readCredentials } from '../client/credential-files.ts';
 import type { Source } from '../client/reading.ts';
+import type { Clock } from '../lib/clock.ts';
+import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { programVersion } from '../lib/program-version.ts';
+import type { QuicStack } from '../transport/quic-endpoint.ts';
+import { AgentLoop } from './agent-loop.ts';
+import type { AgentSettings, ServerSettings } from './agent-settings.ts';
+import { CredentialWatch } from './credential-watch.ts';
 import { openSource } from './sources/open-source.ts';
 
 const DRAIN_DEADLINE_MS = 10_000;
+/** As the client has it, where nobody says otherwise. */
+const IDLE_TIMEOUT_MS = 15_000;
 
 export interface AgentDeps {
   readonly clock: Clock;
@@ -38,13 +43,17 @@ export interface AgentOutcome {
 
 /** The agent as a process: its client, its sources, its way to an end. */
 export class Agent {
-  readonly #logger: Logger;
-  readonly #server: ServerSettings;
   readonly #client: TelemetryClient;
   readonly #sources: readonly Source[];
   readonly #loop: AgentLoop;
+  readonly #credentials: CredentialWatch;
+  readonly #spoolMaxBytes: number;
+  #http: { close(): Promise<void> } | undefined;
 
-  /** Reads the certificates and opens sources and spool. Rejects with an OperatingError. */
+  /**
+   * Reads the certificates and opens sources, spool and the HTTP side. Rejects with an
+   * OperatingError.
+   */
   static async start(
     deps: SendingAgentDeps,
     settings: AgentSettings,
@@ -55,31 +64,40 @@ export class Agent {
     const { nodeId, spoolBytes, spoolDir } = settings;
     const { remote, serverName } = server;
     const spool = { maxBytes: spoolBytes, ...(spoolDir === undefined ? {} : { dir: spoolDir }) };
+    let client: TelemetryClient | undefined;
     try {
       const options = { remote, serverName, credentials, nodeId, spool };
-      const client = await TelemetryClient.open(options, deps);
-      return new Agent(deps, settings, server, { client, sources });
+      client = await TelemetryClient.open(options, deps);
+      const agent = new Agent(deps, settings, server, { client, sources });
+      await agent.#listen(settings);
+      return agent;
     } catch (error) {
       await closeAll(sources);
+      await client?.close();
       throw error;
     }
   }
 
   private constructor(
-    deps: AgentDeps,
+    deps: SendingAgentDeps,
     settings: AgentSettings,
     server: ServerSettings,
     parts: { client: TelemetryClient; sources: readonly Source[] },
   ) {
-    this.#logger = deps.logger;
-    this.#server = server;
+    const { spoolBytes, throttle } = settings;
     this.#client = parts.client;
     this.#sources = parts.sources;
+    this.#spoolMaxBytes = spoolBytes;
     this.#loop = new AgentLoop({ ...deps, client: parts.client }, parts.sources, {
       intervalMs: settings.intervalMs,
       nodeKey: settings.nodeId === '' ? os.hostname() : settings.nodeId,
       maxBatchSamples: settings.maxBatchSamples,
+      throttle: { ...throttle, maxBytes: spoolBytes },
       ...(settings.rounds === undefined ? {} : { rounds: settings.rounds }),
+    });
+    this.#credentials = new CredentialWatch(server, deps, (credentials) => {
+      deps.stack.checkCredentials(agentTransport(IDLE_TIMEOUT_MS), credentials);
+      parts.client.useCredentials(credentials);
     });
   }
 
@@ -89,8 +107,10 @@ export class Agent {
       await this.#loop.run();
       await this.#client.drain(DRAIN_DEADLINE_MS);
     } finally {
+      this.#credentials.close();
       await closeAll(this.#sources);
       await this.#client.close();
+      await this.#http?.close();
     }
     const { stats } = this.#client;
     const lost = stats.droppedSamples + stats.rejectedSamples + stats.spooledSamples;
@@ -104,12 +124,18 @@ export class Agent {
 
   /** Reads the certificate files again; files that cannot work leave the old ones in use. */
   reload(): void {
-    try {
-      this.#client.useCredentials(readCredentials(this.#server));
-      this.#logger.info('certificate files were read again');
-    } catch (error) {
-      this.#logger.error({ err: error }, 'certificate files are not usable; the old ones stay');
-    }
+    this.#credentials.reload();
+  }
+
+  async #listen({ metrics }: AgentSettings): Promise<void> {
+    if (metrics === undefined) return;
+    const { openAgentHttp } = await import('./agent-http.ts');
+    this.#http = await openAgentHttp(metrics, programVersion(), () => ({
+      client: this.#client.stats,
+      isConnected: this.#client.isConnected,
+      spoolMaxBytes: this.#spoolMaxBytes,
+      ...this.#loop.figures,
+    }));
   }
 }
 

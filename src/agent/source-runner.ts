@@ -5,12 +5,12 @@
  * answered. What it skips is counted, and told now and then.
  */
 import type { Logger } from 'pino';
+import type { Reading, SkippedReading, Source, SourceReport } from '../client/reading.ts';
+import { settledWithin } from '../client/wait.ts';
 import { Backoff } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage } from '../lib/errors.ts';
 import type { SourceHealth } from './agent-stats.ts';
-import type { Reading, SkippedReading, Source, SourceReport } from '../client/reading.ts';
-import { settledWithin } from '../client/wait.ts';
 
 const SKIP_LOG_INTERVAL_MS = 60_000;
 const MIN_BACKOFF_MS = 1000;
@@ -47,6 +47,7 @@ export class SourceRunner {
   #startedMs = 0;
   /** How long the last answer took; undefined before the first. */
   #tookMs: number | undefined;
+  #failuresTotal = 0;
   #skippedTotal = 0;
   #nextSkipLogMs = 0;
 
@@ -64,7 +65,12 @@ export class SourceRunner {
   }
 
   get health(): SourceHealth {
-    return { name: this.#source.name, isUp: this.#isUp, skippedTotal: this.#skippedTotal };
+    return {
+      name: this.#source.name,
+      isUp: this.#isUp,
+      skippedTotal: this.#skippedTotal,
+      failuresTotal: this.#failuresTotal,
+    };
   }
 
   /** Whether the source has said that nothing more comes. */
@@ -90,6 +96,7 @@ export class SourceRunner {
     this.#outcome = undefined;
     this.#running = undefined;
     if ('error' in outcome) {
+      this.#failuresTotal += 1;
       this.#failed(errorMessage(outcome.error));
       this.#retryAtMs = this.#clock.monotonicMs() + this.#backoff.nextDelayMs();
       return [];

@@ -30,12 +30,24 @@ export interface HttpServer {
  */
 export type StatusPages = ReadonlyMap<string, () => unknown>;
 
+/** What the server calls itself, and the setting that names its address. */
+export interface HttpNames {
+  readonly program: string;
+  readonly setting: string;
+}
+
+const COLLECTOR_NAMES: HttpNames = {
+  program: 'telemetry-collector',
+  setting: 'observability.metrics_port',
+};
+
 /** Starts listening on `host`:`port` (0 = any free port). Throws OperatingError METRICS_PORT. */
 export async function startHttpServer(
   bind: { readonly host: string; readonly port: number },
   registry: Registry,
   readiness: Readiness,
   pages: StatusPages,
+  names = COLLECTOR_NAMES,
 ): Promise<HttpServer> {
   const server = fastify({
     logger: false,
@@ -55,7 +67,7 @@ export async function startHttpServer(
   });
   server.get('/', async (_request, reply) => {
     const paths = ['metrics', 'healthz', 'readyz', ...pages.keys()].map((name) => `/${name}\n`);
-    return reply.type('text/plain').send(`telemetry-collector\n${paths.join('')}`);
+    return reply.type('text/plain').send(`${names.program}\n${paths.join('')}`);
   });
   server.get<{ Params: { page: string } }>('/:page', async ({ params }, reply) => {
     const page = pages.get(params.page);
@@ -67,7 +79,7 @@ export async function startHttpServer(
   } catch (error) {
     throw new OperatingError(
       'METRICS_PORT',
-      `cannot listen on observability.metrics_port ${bind.host}:${bind.port}: ${(error as Error).message}`,
+      `cannot listen on ${names.setting} ${bind.host}:${bind.port}: ${(error as Error).message}`,
       { cause: error },
     );
   }

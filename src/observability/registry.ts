@@ -13,13 +13,14 @@ const MISNAMED = [
 
 /**
  * A registry with the process' own metrics (CPU, memory, event loop, garbage collection, build).
+ * `program` begins the name of the build's metric.
  */
-export function createRegistry(version: string): Registry {
+export function createRegistry(version: string, program = 'telemetry_collector'): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   for (const name of MISNAMED) registry.removeSingleMetric(name);
   new Gauge({
-    name: 'telemetry_collector_build_info',
+    name: `${program}_build_info`,
     help: 'Always 1; the version is in the label.',
     labelNames: ['version', 'node_version'],
     registers: [registry],

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -31,6 +32,15 @@ function writeCredentials({ certPem, keyPem, caPem }: QuicCredentials): void {
   fs.writeFileSync(path.join(dir, 'cert.pem'), certPem);
   fs.writeFileSync(path.join(dir, 'key.pem'), keyPem);
   fs.writeFileSync(path.join(dir, 'ca.pem'), caPem);
+}
+
+/** A TCP port that nobody uses now. */
+async function freePort(): Promise<number> {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }
 
 interface RunningAgent {
@@ -113,6 +123,54 @@ test('SIGHUP reads the certificates again; a bad pair leaves the old one in use'
   await eventually('a new connection', () => stub.connections === 2);
   agent.child.kill('SIGTERM');
   expect(await agent.exited).toEqual([0, null]);
+});
+
+test('certificates that changed are taken up without a signal, and nothing is lost', async () => {
+  const agent = startAgent('--source', 'host', '--interval', '0.1');
+  await eventually('a batch', () => stub.received.length >= 1, 30_000);
+  writeCredentials(await bench.authorities.agent('node-1'));
+  await eventually('a new connection', () => stub.connections === 2);
+  const before = stub.received.length;
+  await eventually('batches over it', () => stub.received.length > before + 2);
+  agent.child.kill('SIGTERM');
+  expect(await agent.exited).toEqual([0, null]);
+  expect(agent.stdout).toContain(' 0 dropped');
+  expect(agent.stdout).toContain(' 0 unacked');
+});
+
+test('what it does is shown over HTTP, and whether it can do its job', async () => {
+  const port = await freePort();
+  const url = (page: string) => `http://127.0.0.1:${port}/${page}`;
+  const file = path.join(dir, 'agent.yaml');
+  fs.writeFileSync(
+    file,
+    `observability: { metrics_addr: "127.0.0.1:${port}" }\ncollect: { sources: [host], interval_secs: 0.1 }\n`,
+  );
+  const agent = startAgent(file, '--spool-dir', path.join(dir, 'spool'));
+  await eventually('three batches', () => stub.received.length >= 3, 30_000);
+  expect((await fetch(url('healthz'))).status).toBe(200);
+  expect((await fetch(url('readyz'))).status).toBe(200);
+  const metrics = await (await fetch(url('metrics'))).text();
+  const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(metrics)?.[1]);
+  expect(value('telemetry_agent_sent_batches_total')).toBeGreaterThanOrEqual(3);
+  expect(value('telemetry_agent_connected')).toBe(1);
+  expect(value('telemetry_agent_source_up\\{source="host"\\}')).toBe(1);
+  expect(value('telemetry_agent_throttle_rate')).toBe(1);
+  expect(value('telemetry_agent_spool_disk_bytes')).toBeGreaterThan(0);
+  expect(metrics).toContain('telemetry_agent_build_info');
+
+  await stub.close();
+  let answer: unknown;
+  const asking = setInterval(() => {
+    void fetch(url('readyz')).then(async (response) => {
+      if (response.status === 503) answer = await response.json();
+    });
+  }, 50);
+  await eventually('the reason', () => answer !== undefined, 30_000);
+  clearInterval(asking);
+  expect(answer).toMatchObject({ ready: false, checks: { collector: { ok: false } } });
+  expect((await fetch(url('healthz'))).status).toBe(200);
+  agent.child.kill('SIGKILL');
 });
 
 test('an agent killed with a spool is continued by the next one', async () => {

@@ -6,11 +6,11 @@ import fs from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { nearestName } from '../../config/nearest-name.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { ConformanceOptions } from './run-conformance.ts';
+import { programVersion } from '../../lib/program-version.ts';
 import { EXIT_CODES, exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
-import { programVersion } from './program-version.ts';
 import { addDeadLetter, addJournal, addWarehouse } from './repair-commands.ts';
+import type { ConformanceOptions } from './run-conformance.ts';
 
 const NAME = 'telemetry-collector';
 

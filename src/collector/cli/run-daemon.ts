@@ -4,14 +4,14 @@
 import type { Logger } from 'pino';
 import { loadConfig } from '../../config/load-config.ts';
 import { serviceEnvironment } from '../../config/service-environment.ts';
-import type { Daemon } from '../daemon.ts';
 import { systemClock } from '../../lib/clock.ts';
+import { programVersion } from '../../lib/program-version.ts';
 import { letWorkerHeapsGrow } from '../../lib/worker-heaps.ts';
 import { createLogger } from '../../observability/logger.ts';
 import { createServiceNotifier } from '../../observability/service-notifier.ts';
+import type { Daemon } from '../daemon.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
-import { programVersion } from './program-version.ts';
 
 /**
  * Runs until the daemon has stopped; the exit code. Throws OperatingError for a bad configuration.

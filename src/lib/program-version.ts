@@ -2,7 +2,7 @@
  * The version of the package that this program came from.
  */
 import fs from 'node:fs';
-import { packageFile } from '../../lib/package-root.ts';
+import { packageFile } from './package-root.ts';
 
 /** As in package.json. */
 export function programVersion(): string {
