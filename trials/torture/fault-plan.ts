@@ -141,7 +141,7 @@ const KINDS: readonly FaultKind[] = [
   { family: 'signal', name: 'SIGSTOP and SIGCONT', weight: 2, lengthMs: [200, 6000] },
   { family: 'power', name: 'power cut', weight: 4, lengthMs: [0, 600] },
   { family: 'power', name: 'power cut: after the renames, before the cursor', weight: 2 },
-  ...['journal', 'warehouse', 'journal and warehouse', "agent's spool"].map(
+  ...['journal', 'warehouse', 'both stores', "agent's spool"].map(
     (store): FaultKind => ({
       family: 'rollback',
       name: `rollback: ${store}`,

@@ -130,8 +130,14 @@ test('a duplicate that is acknowledged before it is durable is found out as loss
 });
 
 test('a writer that reads what is not yet on disk is found out by a power cut', async () => {
+  // A sync that takes long, and a reader that does not wait for it.
   const { verdict, world } = await torment(
     [
+      {
+        file: 'src/collector/writers/record-feed.js',
+        from: 'slice.records.filter(({ seq }) => seq <= durableSeq)',
+        to: 'slice.records',
+      },
       {
         file: 'src/journal/lmdb/environment.js',
         from: 'overlappingSync: false,',
@@ -175,4 +181,24 @@ test("rows with another table's series, or another time of receipt, are found ou
   expect(verdict.warehouse.unknownRows).toBeGreaterThan(0);
   expect(verdict.warehouse.misdatedRows).toBeGreaterThan(0);
   expect(findings.join()).toContain('rows have a received_at that cannot be');
+});
+
+test('files that a wrong clock removes are found out as loss', async () => {
+  const { verdict } = await torment(
+    [
+      {
+        file: 'src/collector/writers/parquet/retention.js',
+        from: 'Math.min(nowMs, newestMs) - limits.days',
+        to: 'nowMs - limits.days',
+      },
+      {
+        file: 'src/collector/writers/parquet/retention.js',
+        from: 'Math.ceil(files.length * SHARE_PER_TICK)',
+        to: 'files.length',
+      },
+    ],
+    'clock-days',
+    { only: 'at the start', seconds: 8 },
+  );
+  expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
 });

@@ -23,12 +23,14 @@ export const injectClockFault: Inject = async (world, planned, fault, stop) => {
   fault.clockErrorMs = errorMs;
   fault.note = `${errorMs / 1000} s for ${Math.round(lengthMs)} ms`;
   const release = supervisor.blame(name, name.endsWith('start') ? 'any' : 'start');
-  const putRight = supervisor.arm('clock', 1, String(errorMs));
+  let putRight = () => {};
+  const setWrong = async () => {
+    putRight = supervisor.arm('clock', 1, String(errorMs));
+  };
   try {
-    if (name.endsWith('start')) {
-      supervisor.signal('SIGKILL');
-      await supervisor.ended(RECOVERY_DEADLINE_MS);
-    }
+    // Stopped in order, so that no rows wait which would hold on to their hours' files.
+    if (name.endsWith('start')) await supervisor.whileDown('SIGTERM', setWrong);
+    else await setWrong();
     await sleep(clock, lengthMs, stop);
   } finally {
     putRight();

@@ -49,10 +49,8 @@ export async function rollBack(world: TortureWorld, planned: PlannedFault): Prom
 const START_DEADLINE_MS = 60_000;
 
 function storesOf({ journalDir, outputDir }: TortureWorld, name: string): string[] {
-  const stores = [];
-  if (name.includes('journal')) stores.push(journalDir);
-  if (name.includes('warehouse')) stores.push(outputDir);
-  return stores;
+  if (name.endsWith('both stores')) return [journalDir, outputDir];
+  return [name.endsWith('journal') ? journalDir : outputDir];
 }
 
 /** The stores are named after their directories in the copy. */
