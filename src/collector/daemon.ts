@@ -27,7 +27,7 @@ import { Journal } from '../journal/lmdb/journal.ts';
 import { createJournalMetrics } from '../journal/lmdb/journal-metrics.ts';
 import { WINDOW_SEQUENCES } from '../journal/lmdb/producer-window.ts';
 import { EPOCHS_PER_NODE } from '../journal/lmdb/producers.ts';
-import { createLedgerMetrics } from '../journal/lmdb/ledger-metrics.ts';
+import { createLedgerMetrics } from '../journal/ledger-metrics.ts';
 import type { Clock } from '../lib/clock.ts';
 import { OperatingError } from '../lib/errors.ts';
 import { EventLoopWatch } from '../lib/event-loop-watch.ts';
@@ -133,7 +133,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   );
   lifecycle.defer(
     'watchdog',
-    startWatchdog(deps, () => journal.probe()),
+    startWatchdog(deps, () => journal.booked()),
   );
   canary.start();
   eventLoop.start();

@@ -86,7 +86,7 @@ export const THROTTLE_REASONS = [
   'node_bytes',
   'node_hours',
   'journal_full',
-  'stopping',
+  'journal_unavailable',
 ] as const;
 export type ThrottleReason = (typeof THROTTLE_REASONS)[number];
 

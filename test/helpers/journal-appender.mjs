@@ -36,6 +36,7 @@ async function append() {
       sequence: mine,
       receivedAtMs: systemClock.nowMs(),
       table,
+      outcome: { received: SAMPLES },
       samples: {
         series: new Uint32Array(SAMPLES),
         timestampsMs: new Float64Array(SAMPLES),

@@ -70,8 +70,8 @@ function entriesOf(registry: Registry): MetricEntry[] {
 const INTRODUCTION = `# Metrics
 
 What \`/metrics\` answers, room by room. This page is made from the code: the help texts are those
-that Prometheus gets. How the numbers hang together (received = accepted + duplicate + rejected, and
-accepted = written + pending + dead-lettered for each writer) is told in [operating.md](operating.md).
+that Prometheus gets. How the numbers hang together (received = accepted + duplicate + rejected + throttled,
+and accepted = written + pending + dead-lettered for each writer) is told in [operating.md](operating.md).
 `;
 
 /** The whole page. */

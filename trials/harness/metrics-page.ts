@@ -36,14 +36,16 @@ export class MetricsPage {
     const accepted = this.sum('samples_accepted_total');
     const duplicate = this.sum('samples_duplicate_total');
     const rejected = this.sum('samples_rejected_total');
+    const throttled = this.sum('samples_throttled_total');
     const unaccounted = writers.map((writer) => {
       const written = this.sum('samples_written_total', { writer });
       const deadLettered = this.sum('samples_dead_lettered_total', { writer });
       const skipped = this.sum('samples_skipped_total', { writer });
       const pending = this.sum('samples_pending', { writer });
-      return accepted - written - deadLettered - skipped - pending;
+      const requeued = this.sum('samples_requeued_total', { writer });
+      return accepted + requeued - written - deadLettered - skipped - pending;
     });
-    const admission = received - accepted - duplicate - rejected;
+    const admission = received - accepted - duplicate - rejected - throttled;
     return { received, accepted, duplicate, rejected, admission, unaccounted };
   }
 }

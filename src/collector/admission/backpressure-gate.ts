@@ -45,9 +45,8 @@ export class BackpressureGate {
     return !this.#isOverloaded && this.#heldShutFor.size === 0;
   }
 
-  /** What to tell a sender while the gate is shut: the reason that will last longest. */
+  /** What to tell a sender while the gate is shut: held shut before overload. */
   shutReason(): ThrottleReason | undefined {
-    if (this.#heldShutFor.has('stopping')) return 'stopping';
     const [heldShutFor] = this.#heldShutFor;
     return heldShutFor ?? (this.#isOverloaded ? 'backpressure' : undefined);
   }

@@ -1,7 +1,7 @@
 /**
  * The half of a batch's life that an agent waits for: frame → codec → admission → journal → ack.
  * Each step belongs to a room of its own; this file only joins them and keeps the books, so that
- * the ledger's equation (received = accepted + duplicate + rejected) holds after every verdict.
+ * the ledger's equations (journal/ledger.ts) hold after every answer.
  *
  * A frame is decoded before `receive` first yields; nothing afterwards refers to the frame's bytes.
  */
@@ -10,9 +10,10 @@ import type { Admission, Verdict } from '../admission/admission.ts';
 import type { BackpressureGate } from '../admission/backpressure-gate.ts';
 import { BatchDecoder, type DecodeLimits } from '../../codec/decode-batch.ts';
 import type { IngestMetrics } from './ingest-metrics.ts';
-import type { Journal } from '../../journal/lmdb/journal.ts';
+import type { AppendLog } from '../../journal/append-log.ts';
+import type { BatchOutcome } from '../../journal/ledger.ts';
 import type { Clock } from '../../lib/clock.ts';
-import { errorMessage } from '../../lib/errors.ts';
+import { errorCode, errorMessage } from '../../lib/errors.ts';
 import {
   type Batch,
   type BatchAck,
@@ -32,7 +33,7 @@ export interface IngestDeps {
   readonly metrics: IngestMetrics;
   readonly admission: Admission;
   readonly gate: BackpressureGate;
-  readonly journal: Journal;
+  readonly journal: AppendLog;
 }
 
 export interface IngestOptions {
@@ -111,33 +112,41 @@ export class Ingest {
 
   async #decide(peer: PeerIdentity, decoder: BatchDecoder, frame: Uint8Array): Promise<BatchAck> {
     const decoded = decoder.decode(frame);
-    if (!decoded.ok) {
-      return this.#reject(peer, decoded, decoded.sampleCount, decoded.reason, decoded.message);
-    }
-    const { batch } = decoded;
-    const verdict = this.#deps.admission.admit(peer, batch);
-    switch (verdict.kind) {
-      case 'accept':
-        return this.#append(batch, verdict, frame.length);
-      case 'duplicate':
-        return this.#acknowledgeDuplicate(batch);
-      case 'reject':
-        return this.#reject(
-          peer,
-          batch,
-          batch.samples.series.length,
-          verdict.reason,
-          verdict.message,
-        );
-      case 'throttle':
-        return this.#throttle(batch, verdict.reason, verdict.retryAfterMs);
+    const received = decoded.ok ? decoded.batch.samples.series.length : decoded.sampleCount;
+    const { ledger } = this.#deps.journal;
+    ledger.arrive(received);
+    try {
+      if (decoded.ok) return await this.#answer(peer, decoded.batch, received, frame.length);
+      return await this.#reject(peer, decoded, received, decoded.reason, decoded.message);
+    } finally {
+      ledger.leave(received);
     }
   }
 
-  /** Makes what admission left of the batch durable; only then is anything counted or answered. */
+  #answer(
+    peer: PeerIdentity,
+    batch: Batch,
+    received: number,
+    frameBytes: number,
+  ): Promise<BatchAck> | BatchAck {
+    const verdict = this.#deps.admission.admit(peer, batch);
+    switch (verdict.kind) {
+      case 'accept':
+        return this.#append(batch, verdict, received, frameBytes);
+      case 'duplicate':
+        return this.#acknowledgeDuplicate(batch, received);
+      case 'reject':
+        return this.#reject(peer, batch, received, verdict.reason, verdict.message);
+      case 'throttle':
+        return this.#throttle(batch, received, verdict.reason, verdict.retryAfterMs);
+    }
+  }
+
+  /** Makes what admission left of the batch durable, with its books; only then is it answered. */
   async #append(
     batch: Batch,
     verdict: Extract<Verdict, { kind: 'accept' }>,
+    received: number,
     frameBytes: number,
   ): Promise<BatchAck> {
     const { journal, gate, clock } = this.#deps;
@@ -151,15 +160,15 @@ export class Ingest {
         receivedAtMs: clock.nowMs(),
         table: batch.table,
         samples,
+        outcome: { received, rejections },
       });
     } catch (error) {
       this.#deps.logger.debug({ err: error, nodeId }, 'batch sent back: journal append failed');
-      return this.#throttle(batch, 'journal_full', JOURNAL_RETRY_AFTER_MS, errorMessage(error));
+      return this.#sendBack(batch, received, error);
     } finally {
       gate.leave(frameBytes);
     }
-    for (const { reason, count } of rejections) journal.ledger.countRejected(reason, count);
-    const rejected = batch.samples.series.length - samples.series.length;
+    const rejected = received - samples.series.length;
     return {
       ...answerTo(batch),
       status: rejections.length === 0 ? 'accepted' : 'partial',
@@ -170,38 +179,56 @@ export class Ingest {
   }
 
   /** A duplicate may still be on its way to the disk, sent over another connection a moment ago. */
-  async #acknowledgeDuplicate(batch: Batch): Promise<BatchAck> {
-    const { journal } = this.#deps;
+  async #acknowledgeDuplicate(batch: Batch, received: number): Promise<BatchAck> {
     try {
-      await journal.durable();
+      await this.#deps.journal.durable();
     } catch (error) {
-      return this.#throttle(batch, 'journal_full', JOURNAL_RETRY_AFTER_MS, errorMessage(error));
+      return this.#sendBack(batch, received, error);
     }
-    journal.ledger.countDuplicate(batch.samples.series.length);
+    await this.#book({ received, duplicate: batch.samples.series.length });
     return { ...answerTo(batch), status: 'duplicate' };
   }
 
-  #reject(
+  async #reject(
     peer: PeerIdentity,
     batch: { readonly epoch: number; readonly sequence: number },
-    samples: number,
+    received: number,
     reason: BatchRejectReason,
     message: string,
-  ): BatchAck {
-    this.#deps.journal.ledger.countRejected(reason, samples);
+  ): Promise<BatchAck> {
+    const rejections: Rejection[] = [{ reason, count: received, firstSeries: '' }];
+    await this.#book({ received, rejections });
     this.#deps.metrics.countRejectedBatch(reason);
     this.#deps.logger.debug({ nodeId: peer.nodeIds[0], reason, message }, 'batch rejected');
-    const rejections: Rejection[] = [{ reason, count: samples, firstSeries: '' }];
-    return { ...answerTo(batch), status: 'rejected', rejected: samples, rejections, message };
+    return { ...answerTo(batch), status: 'rejected', rejected: received, rejections, message };
+  }
+
+  /**
+   * Books a final answer and waits for the books to be on disk, so that no kill takes back what an
+   * agent was told. Where they cannot be stored the answer goes out all the same: it stays right.
+   */
+  async #book(outcome: BatchOutcome): Promise<void> {
+    const { journal } = this.#deps;
+    journal.ledger.book(outcome);
+    await journal.booked().catch(() => {});
+  }
+
+  /** The journal did not take the batch: it comes again. */
+  #sendBack(batch: Batch, received: number, error: unknown): BatchAck {
+    const isFull = errorCode(error) === 'JOURNAL_FULL';
+    const reason = isFull ? 'journal_full' : 'journal_unavailable';
+    return this.#throttle(batch, received, reason, JOURNAL_RETRY_AFTER_MS, errorMessage(error));
   }
 
   #throttle(
     batch: Batch,
+    received: number,
     reason: ThrottleReason,
     retryAfterMs: number,
     message = `throttled: ${reason}`,
   ): BatchAck {
-    this.#deps.journal.ledger.countThrottled(reason, batch.samples.series.length);
+    const throttled = { reason, count: batch.samples.series.length };
+    this.#deps.journal.ledger.book({ received, throttled });
     return { ...answerTo(batch), status: 'throttled', retryAfterMs, message };
   }
 }

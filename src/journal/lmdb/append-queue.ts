@@ -4,6 +4,7 @@
  */
 import { promiseParts } from '../../lib/promise-parts.ts';
 import type { SeriesTable } from '../../domain/telemetry.ts';
+import type { BatchOutcome } from '../ledger.ts';
 
 export interface QueuedAppend {
   readonly nodeId: string;
@@ -11,6 +12,7 @@ export interface QueuedAppend {
   readonly sequence: number;
   readonly table: SeriesTable;
   readonly samples: number;
+  readonly outcome: BatchOutcome;
   /** Encoded, not sealed. */
   readonly record: Uint8Array;
   readonly resolve: (seq: number) => void;

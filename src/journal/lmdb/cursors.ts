@@ -4,7 +4,7 @@
  */
 import { assert } from '../../lib/errors.ts';
 import { type CursorProgress, mergeProgress } from '../cursor-progress.ts';
-import type { WriterLedger } from './ledger.ts';
+import type { WriterLedger } from '../ledger.ts';
 import type { Position } from './record.ts';
 
 /** A writer's row, as it is stored. */
@@ -104,9 +104,9 @@ export function moveCursor(row: Cursor, position: Position, progress: CursorProg
   const passed = position.cumulativeSamples - row.position.cumulativeSamples;
   assert(passed >= 0, 'cumulative samples go back');
   return {
+    ...row,
     position,
     written: row.written + progress.writtenSamples,
     deadLettered: row.deadLettered + progress.deadLetteredSamples,
-    skipped: row.skipped,
   };
 }

@@ -10,7 +10,7 @@ import {
   STATE_KEY,
   type StoredState,
 } from './journal-state.ts';
-import type { LedgerSnapshot, WriterLedger } from './ledger.ts';
+import type { LedgerSnapshot, WriterLedger } from '../ledger.ts';
 import { type DamagedRecord, decodeRecord } from './record.ts';
 import { countMembers } from './series-log.ts';
 

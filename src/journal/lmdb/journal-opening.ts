@@ -14,7 +14,7 @@ import {
   newCursor,
   newIdentity,
 } from './journal-state.ts';
-import { Ledger } from './ledger.ts';
+import { Ledger } from '../ledger.ts';
 import { LiveTables } from './live-tables.ts';
 import { Producers } from './producers.ts';
 import { SeriesLog } from './series-log.ts';

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { OperatingError } from '../../lib/errors.ts';
 import type { Cursor } from './cursors.ts';
 import { type JournalEnvironment, readJson } from './environment.ts';
-import type { LedgerSnapshot } from './ledger.ts';
+import { EMPTY_BOOKS, type LedgerSnapshot } from '../ledger.ts';
 import { ORIGIN, type Position, readPosition } from './record.ts';
 
 export const STATE_KEY = 'state';
@@ -36,7 +36,7 @@ const EMPTY_STATE: StoredState = {
   tail: ORIGIN,
   gaps: 0,
   clean: true,
-  ledger: { duplicate: 0, rejected: {}, throttled: {} },
+  ledger: EMPTY_BOOKS,
 };
 
 /** The identity of a journal that is being made. */
@@ -61,7 +61,8 @@ export function loadState(env: JournalEnvironment): StoredState {
 export function loadCursors(env: JournalEnvironment): Map<string, Cursor> {
   const cursors = new Map<string, Cursor>();
   for (const { key, value } of env.tables.cursors.getRange()) {
-    cursors.set(key, JSON.parse(Buffer.from(value).toString('utf8')) as Cursor);
+    const stored = JSON.parse(Buffer.from(value).toString('utf8')) as Cursor;
+    cursors.set(key, { ...stored, requeued: stored.requeued ?? 0 });
   }
   return cursors;
 }
@@ -71,7 +72,13 @@ export function loadCursors(env: JournalEnvironment): Map<string, Cursor> {
  * existed.
  */
 export function newCursor(tail: Position): Cursor {
-  return { position: tail, written: 0, deadLettered: 0, skipped: tail.cumulativeSamples };
+  return {
+    position: tail,
+    written: 0,
+    deadLettered: 0,
+    skipped: tail.cumulativeSamples,
+    requeued: 0,
+  };
 }
 
 const MAX_DAMAGED_RUN = 1000;

@@ -28,16 +28,17 @@ import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { promiseParts } from '../../lib/promise-parts.ts';
 import { repeat } from '../../lib/repeat.ts';
 import type { SeriesChange } from '../../domain/telemetry.ts';
+import type { AppendLog, JournalEntry, ProducerState } from '../append-log.ts';
 import type { CursorProgress } from '../cursor-progress.ts';
+import type { Ledger } from '../ledger.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
 import { DiskBudget } from './disk-budget.ts';
 import { WriteList } from './environment.ts';
 import type { JournalMetrics } from './journal-metrics.ts';
 import { type OpenedJournal, openCore } from './journal-opening.ts';
-import type { Ledger } from './ledger.ts';
-import type { Now, ProducerState } from './producers.ts';
-import { encodeRecord, type JournalEntry } from './record.ts';
+import type { Now } from './producers.ts';
+import { encodeRecord } from './record.ts';
 import { readSeriesLog, type SeriesMembers } from './series-log.ts';
 import {
   type JournalCore,
@@ -67,7 +68,7 @@ export interface JournalOptions {
   readonly metrics: JournalMetrics;
 }
 
-export class Journal {
+export class Journal implements AppendLog {
   readonly #core: JournalCore;
   readonly #opened: OpenedJournal;
   readonly #lock: DirectoryLock;
@@ -80,7 +81,7 @@ export class Journal {
   readonly #brokenListeners: ((reason: string) => void)[] = [];
   readonly #stopTicking: () => void;
   /** Who waits for the next commit, whatever is in it. */
-  readonly #probes: CursorWaiter[] = [];
+  readonly #bookings: CursorWaiter[] = [];
   #loop: Promise<void> | undefined;
   #ledgerChanged = false;
   /** The once-a-second work is due. */
@@ -201,10 +202,12 @@ export class Journal {
     assert(this.producer(nodeId, epoch, sequence) === 'new', 'appended a sequence twice');
     const record = encodeRecord(entry);
     this.#core.producers.begin(entry);
-    const { table, samples } = entry;
+    const { table, samples, outcome } = entry;
     const { promise, resolve, reject } = promiseParts<number>();
     const count = samples.values.length;
-    this.#queue.add({ nodeId, epoch, sequence, table, samples: count, record, resolve, reject });
+    this.#queue.add({
+      ...{ nodeId, epoch, sequence, table, samples: count, outcome, record, resolve, reject },
+    });
     this.#work();
     return promise;
   }
@@ -214,12 +217,14 @@ export class Journal {
     return this.#queue.barrier();
   }
 
-  /** Commits a small transaction; rejects where that does not work. For whoever asks if it does. */
-  probe(): Promise<void> {
+  /**
+   * Resolves with the next commit, which is a small one where nothing else waits: everything booked
+   * so far is on disk then. Rejects where that does not work.
+   */
+  booked(): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));
     return new Promise((resolve, reject) => {
-      this.#probes.push({ resolve, reject });
-      this.#tickDue = true;
+      this.#bookings.push({ resolve, reject });
       this.#work();
     });
   }
@@ -344,7 +349,7 @@ export class Journal {
 
   #maintenanceDue(): boolean {
     const { cursors, series, tail } = this.#core;
-    if (cursors.waiting || this.#tickDue) return true;
+    if (cursors.waiting || this.#tickDue || this.#bookings.length > 0) return true;
     if (this.#maintenanceFailed) return false;
     if (series.isRowFull || (this.#closing !== undefined && series.waiting > 0)) return true;
     return (cursors.slowest()?.seq ?? 0) > tail.seq;
@@ -386,7 +391,7 @@ export class Journal {
     const startedMs = this.#clock.monotonicMs();
     const ledgerChanged = this.#ledgerChanged;
     this.#ledgerChanged = false;
-    const probes = this.#probes.splice(0);
+    const bookings = this.#bookings.splice(0);
     try {
       await this.#core.env.commit(plan.writes);
     } catch (error) {
@@ -394,12 +399,13 @@ export class Journal {
       assert(error instanceof OperatingError, `unexpected ${errorMessage(error)}`);
       this.#core.env.verifyLastSeq(this.headSeq, this.tailSeq);
       const failure = this.#failed(error);
-      for (const { reject } of probes) reject(failure);
+      for (const { reject } of bookings) reject(failure);
       return failure;
     }
     plan.fold();
+    this.#core.ledger.keep(plan.books);
     this.#succeeded();
-    for (const { resolve } of probes) resolve();
+    for (const { resolve } of bookings) resolve();
     this.#metrics.observeCommit((this.#clock.monotonicMs() - startedMs) / 1000, records);
     return undefined;
   }

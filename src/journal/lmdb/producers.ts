@@ -17,12 +17,8 @@
  * the stored times of use only ever rise.
  */
 import { createHash } from 'node:crypto';
-import {
-  ProducerWindow,
-  type SequenceState,
-  WINDOW_BYTES,
-  WINDOW_SEQUENCES,
-} from './producer-window.ts';
+import type { ProducerState } from '../append-log.ts';
+import { ProducerWindow, WINDOW_BYTES, WINDOW_SEQUENCES } from './producer-window.ts';
 
 export const EPOCHS_PER_NODE = 8;
 
@@ -33,7 +29,6 @@ const NODE_ID_END = 0xff;
 /** The mark and two numbers behind the node id. */
 const TRAILER_BYTES = 1 + 2 * 8;
 
-export type ProducerState = SequenceState | 'pending';
 export type ProducerKey = [node: string, epoch: number];
 
 /** One record as the filter sees it. */

@@ -25,24 +25,13 @@
  */
 import { crc32 } from 'node:zlib';
 import { assert } from '../../lib/errors.ts';
-import type { SampleColumns, SeriesTable } from '../../domain/telemetry.ts';
+import type { SampleColumns } from '../../domain/telemetry.ts';
+import type { JournalEntry } from '../append-log.ts';
 
 const MAGIC = 0x314a4354;
 const CHECKED_FROM = 8;
 const HEADER_BYTES = 80;
 const MAX_NODE_ID_BYTES = 0xffff;
-
-/** A batch on its way into the journal. */
-export interface JournalEntry {
-  readonly nodeId: string;
-  readonly epoch: number;
-  /** 0 = no deduplication. */
-  readonly sequence: number;
-  /** Unix ms, UTC. */
-  readonly receivedAtMs: number;
-  readonly table: SeriesTable;
-  readonly samples: SampleColumns;
-}
 
 /** A batch as read back. The columns belong to the caller. */
 export interface JournalRecord {
@@ -77,7 +66,7 @@ export interface DamagedRecord {
 }
 
 /** Copies `entry` into a record that still lacks its position; `sealRecord` adds it. */
-export function encodeRecord(entry: JournalEntry): Uint8Array {
+export function encodeRecord(entry: Omit<JournalEntry, 'outcome'>): Uint8Array {
   const { series, timestampsMs, values } = entry.samples;
   const count = values.length;
   assert(series.length === count && timestampsMs.length === count, 'columns of unequal length');

@@ -8,7 +8,7 @@ import { type Cursor, type CursorMove, type Cursors, moveCursor } from './cursor
 import { diskBytes } from './disk-budget.ts';
 import { type JournalEnvironment, WriteList } from './environment.ts';
 import { positionOf, STATE_KEY, type StoredState } from './journal-state.ts';
-import type { Ledger } from './ledger.ts';
+import type { Ledger, LedgerSnapshot } from '../ledger.ts';
 import type { LiveTables } from './live-tables.ts';
 import type { Now, ProducerPlan, Producers } from './producers.ts';
 import { type Position, sealRecord } from './record.ts';
@@ -36,6 +36,8 @@ export interface JournalCore {
 
 export interface PlannedTransaction {
   readonly writes: WriteList;
+  /** The books as the transaction stores them. */
+  readonly books: LedgerSnapshot;
   fold(): void;
 }
 
@@ -67,9 +69,12 @@ export function planAppends(
   const producers = core.producers.plan(group, now);
   writeProducers(writes, env, producers);
   const gaps = core.gaps + producers.gaps;
-  writeState(writes, core, { head, gaps });
+  const outcomes = group.map(({ outcome }) => outcome);
+  const books = core.ledger.with(outcomes);
+  writeState(writes, core, { head, gaps, ledger: books });
   return {
     writes,
+    books,
     fold() {
       const firstSeq = core.head.seq + 1;
       group.forEach(({ table }, index) => {
@@ -77,6 +82,7 @@ export function planAppends(
       });
       core.head = head;
       core.gaps = gaps;
+      core.ledger.bookDurable(outcomes);
       producers.fold();
     },
   };
@@ -114,6 +120,7 @@ export function planMaintenance(
   writeState(writes, core, { tail });
   return {
     writes,
+    books: core.ledger.books,
     fold() {
       core.tail = tail;
       core.tables.removed(tables);
@@ -132,7 +139,7 @@ export function writeState(
   changes: Partial<StoredState>,
 ): void {
   const { head, tail, gaps, ledger } = core;
-  const state: StoredState = { head, tail, gaps, clean: false, ledger: ledger.snapshot() };
+  const state: StoredState = { head, tail, gaps, clean: false, ledger: ledger.books };
   writes.putJson(core.env.tables.meta, STATE_KEY, { ...state, ...changes });
 }
 

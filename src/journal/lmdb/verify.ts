@@ -246,12 +246,12 @@ class Verification {
 
   #checkCursor(writer: string, cursor: Cursor, { head, tail }: StoredState): void {
     const where = `cursor ${writer}`;
-    const { position, written, deadLettered, skipped } = cursor;
+    const { position, written, deadLettered, skipped, requeued } = cursor;
     if (position.seq < tail.seq || position.seq > head.seq) {
       this.#fault(where, `stands at ${position.seq}, outside ${tail.seq} to ${head.seq}`);
       return;
     }
-    const passed = skipped + written + deadLettered;
+    const passed = skipped + written + deadLettered - requeued;
     if (passed !== position.cumulativeSamples) {
       this.#fault(where, `accounts for ${passed} of ${position.cumulativeSamples} samples`);
     }

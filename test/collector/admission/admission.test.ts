@@ -190,9 +190,9 @@ describe('the order of the checks', () => {
 
   it('lets a batch that the gate turns away use nothing of its node’s rate', () => {
     const { admission, gate } = worldWith({ limits: { node_samples_per_second: 1 } });
-    gate.close('stopping');
+    gate.close('journal_unavailable');
     for (let attempt = 0; attempt < 20; attempt += 1) admission.admit(PEER, batchOf());
-    gate.reopen('stopping');
+    gate.reopen('journal_unavailable');
     expect(admission.admit(PEER, batchOf()).kind).toBe('accept');
   });
 });
@@ -200,7 +200,7 @@ describe('the order of the checks', () => {
 describe('throttling', () => {
   it.each([
     ['journal_full', 1000],
-    ['stopping', 1000],
+    ['journal_unavailable', 1000],
   ] as const)('as %s asks for %d ms', (reason, retryAfterMs) => {
     const { admission, gate } = worldWith();
     gate.close(reason);

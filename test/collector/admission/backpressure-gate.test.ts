@@ -56,13 +56,13 @@ describe('BackpressureGate', () => {
     gate.close('journal_full');
     gate.close('journal_full');
     expect(gate.shutReason()).toBe('journal_full');
-    gate.close('stopping');
-    expect(gate.shutReason()).toBe('stopping');
+    gate.close('journal_unavailable');
+    expect(gate.shutReason()).toBe('journal_full');
     gate.reopen('journal_full');
     expect(gate.isOpen()).toBe(false);
-    gate.reopen('stopping');
+    gate.reopen('journal_unavailable');
     expect(gate.isOpen()).toBe(true);
-    gate.reopen('stopping');
+    gate.reopen('journal_unavailable');
     expect(changes, 'nobody stops reading for it').toEqual([]);
   });
 

@@ -7,6 +7,7 @@ import { SeriesLimiter } from '../../../src/collector/admission/series-limiter.t
 import { encodeBatch } from '../../../src/codec/encode-batch.ts';
 import { Ingest } from '../../../src/collector/ingest/ingest.ts';
 import { createIngestMetrics } from '../../../src/collector/ingest/ingest-metrics.ts';
+import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
 import type { PeerIdentity } from '../../../src/domain/telemetry.ts';
@@ -101,7 +102,7 @@ test('what the window has passed is rejected by name, never called stored', asyn
     message: 'sequence 3976 of epoch 1 is too old to tell whether it is stored',
   });
   expect(await session.receive(frameOf(5000))).toMatchObject({ status: 'duplicate' });
-  expect(journal.ledger).toMatchObject({ accepted: 2 * SAMPLES, duplicate: SAMPLES });
+  expect(journal.ledger).toMatchObject({ accepted: 2 * SAMPLES, books: { duplicate: SAMPLES } });
 });
 
 test('an accepted batch is in the journal, under the stamped node, when it is acknowledged', async () => {
@@ -111,7 +112,7 @@ test('an accepted batch is in the journal, under the stamped node, when it is ac
   const reader = JournalReader.open(dir);
   expect(reader.read(0, 10, 1e6).records).toMatchObject([{ nodeId: 'gpu-001', sequence: 1 }]);
   await reader.close();
-  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, received: SAMPLES });
+  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, books: { received: SAMPLES } });
   expect(gate.batches).toBe(0);
 });
 
@@ -126,7 +127,7 @@ test('a batch that comes on two connections at once is taken once and acknowledg
   const reader = JournalReader.open(dir);
   expect(reader.read(0, 10, 1e6).records).toHaveLength(1);
   await reader.close();
-  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, duplicate: SAMPLES });
+  expect(journal.ledger).toMatchObject({ accepted: SAMPLES, books: { duplicate: SAMPLES } });
 });
 
 test('when the journal is full the batch is sent back, counted nowhere, and taken later as new', async () => {
@@ -139,9 +140,12 @@ test('when the journal is full the batch is sent back, counted nowhere, and take
     ({ status } = await session.receive(frameOf(sequence)));
   }
   expect(status).toBe('throttled');
-  const { accepted, received } = journal.ledger;
+  const { accepted } = journal.ledger;
   expect(accepted).toBe((sequence - 1) * SAMPLES);
-  expect(received).toBe(accepted);
+  expect(journal.ledger.books).toMatchObject({
+    received: accepted + SAMPLES,
+    throttled: { journal_full: SAMPLES },
+  });
   expect(journal.producer('gpu-001', 1, sequence)).toBe('new');
 
   for (const writer of ['influxdb', 'parquet']) {
@@ -150,7 +154,7 @@ test('when the journal is full the batch is sent back, counted nowhere, and take
   let ack = await session.receive(frameOf(sequence));
   while (ack.status === 'throttled') {
     expect(ack.retryAfterMs).toBeGreaterThan(0);
-    await journal.probe();
+    await journal.booked();
     ack = await session.receive(frameOf(sequence));
   }
   expect(ack).toMatchObject({ status: 'accepted', accepted: SAMPLES });
@@ -165,7 +169,7 @@ test('of a batch over the series limit the known series are kept and the others 
     rejected: 2,
     rejections: [{ reason: 'cardinality_global', count: 2 }],
   });
-  expect(journal.ledger).toMatchObject({ accepted: 3, received: SAMPLES });
+  expect(journal.ledger).toMatchObject({ accepted: 3, books: { received: SAMPLES } });
 });
 
 test('bytes that are no batch are rejected with a reason, and the session goes on', async () => {
@@ -177,4 +181,31 @@ test('bytes that are no batch are rejected with a reason, and the session goes o
   });
   expect(await session.receive(frameOf(1))).toMatchObject({ status: 'accepted' });
   expect(journal.ledger).toMatchObject({ accepted: SAMPLES });
+});
+
+test('a refusal is in the stored books when it is answered', async () => {
+  const { dir, ingest } = await setUp();
+  const session = ingest.open(PEER);
+  const samples = countedSamples(SAMPLES, systemClock.nowMs());
+  const foreign = encodeBatch({
+    ...{ nodeId: 'gpu-999', epoch: 1, sequence: 1, table: samples.table, samples: samples.next() },
+  });
+  expect(await session.receive(foreign)).toMatchObject({ status: 'rejected' });
+  await session.receive(frameOf(1));
+  expect(await session.receive(frameOf(1))).toMatchObject({ status: 'duplicate' });
+  // Read from the disk, as the next daemon would after a kill at this moment.
+  expect((await inspectJournal(dir)).ledger).toMatchObject({
+    received: 3 * SAMPLES,
+    duplicate: SAMPLES,
+    rejected: { identity: SAMPLES },
+  });
+});
+
+test('a batch that the closed journal does not take is not called a lack of room', async () => {
+  const { ingest, journal } = await setUp();
+  const session = ingest.open(PEER);
+  await journal.close();
+  const ack = await session.receive(frameOf(1));
+  expect(ack).toMatchObject({ status: 'throttled', message: expect.stringContaining('closed') });
+  expect(journal.ledger.books.throttled).toEqual({ journal_unavailable: SAMPLES });
 });

@@ -58,9 +58,13 @@ async function setUp(changes: Record<string, unknown> = {}) {
   const book = new RecordBook();
   addFleet(book, FLEET);
   async function append(from = 0, to = RECORDS): Promise<void> {
-    const appended = book.records
-      .slice(from, to)
-      .map((record) => journal.append({ ...record, table: book.table(record.tableId) }));
+    const appended = book.records.slice(from, to).map((record) =>
+      journal.append({
+        ...record,
+        table: book.table(record.tableId),
+        outcome: { received: record.samples.values.length },
+      }),
+    );
     await Promise.all(appended);
   }
   const numericPoints = () =>

@@ -1,7 +1,7 @@
 import { Registry } from 'prom-client';
 import { describe, expect, test } from 'vitest';
 import { createJournalMetrics } from '../../../src/journal/lmdb/journal-metrics.ts';
-import { createLedgerMetrics } from '../../../src/journal/lmdb/ledger-metrics.ts';
+import { createLedgerMetrics } from '../../../src/journal/ledger-metrics.ts';
 import { entryOf, openJournal, passTo } from '../../helpers/journal-bench.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
@@ -16,8 +16,10 @@ describe('journal metrics', () => {
       await journal.append(entryOf(round));
       await journal.append(entryOf(round + 10));
       await passTo(journal, 'parquet', journal.headSeq - 1, { deadLettered: 4 });
-      journal.ledger.countDuplicate(3);
-      journal.ledger.countRejected('sentinel', 2);
+      journal.ledger.book({ received: 3, duplicate: 3 });
+      const rejections = [{ reason: 'sentinel', count: 2 }] as const;
+      journal.ledger.book({ received: 2, rejections });
+      await journal.booked();
       const text = await registry.metrics();
       const value = (name: string) => {
         const line = text

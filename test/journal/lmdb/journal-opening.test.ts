@@ -92,8 +92,9 @@ describe('opening a journal', () => {
     const dir = tempDir();
     const clock = new FakeClock(1_700_000_000_000);
     const journal = await openJournal(dir, { clock });
-    journal.ledger.countDuplicate(7);
-    journal.ledger.countRejected('identity', 5);
+    journal.ledger.book({ received: 7, duplicate: 7 });
+    const rejections = [{ reason: 'identity', count: 5 }] as const;
+    journal.ledger.book({ received: 5, rejections });
     const hashes = Float64Array.of(1);
     journal.persistSeries([{ kind: 'put', nodeId: 'n', seenSecs: 2, hashes }]);
     clock.advance(1000);

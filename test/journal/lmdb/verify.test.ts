@@ -93,7 +93,7 @@ test('a journal that is written and trimmed meanwhile is found sound', async () 
     // Everything that the next slice would have looked at goes, and more comes.
     const gone = Math.min(seq + 300, 1900);
     for (const writer of WRITERS) await pass(journal, writer, gone);
-    while (journal.tailSeq < gone) await journal.probe();
+    while (journal.tailSeq < gone) await journal.booked();
     await fill(journal, 2000 + slices, 2000 + slices);
   });
   expect(rest).toMatchObject({ faults: 0, told: [] });

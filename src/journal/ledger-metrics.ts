@@ -1,14 +1,14 @@
 /**
- * The ledger as Prometheus counters. They are set from the ledger whenever they are read, so their
- * equations hold within each scrape, and restarts do not reset them.
+ * The ledger as Prometheus counters. They show what the last transaction stored, so their equations
+ * hold within each scrape, and no restart sets a figure back.
  */
 import type { Registry } from 'prom-client';
 import {
   BATCH_REJECT_REASONS,
   SAMPLE_REJECT_REASONS,
   THROTTLE_REASONS,
-} from '../../domain/telemetry.ts';
-import { type LabelledValue, RoomMetrics } from '../../observability/metrics.ts';
+} from '../domain/telemetry.ts';
+import { type LabelledValue, RoomMetrics } from '../observability/metrics.ts';
 import type { Ledger, WriterLedger } from './ledger.ts';
 
 /** The journal, as far as the books need it. */
@@ -23,25 +23,42 @@ export function createLedgerMetrics(registry: Registry, source: LedgerSource): v
   const metrics = new RoomMetrics(registry, 'telemetry_collector_samples_');
   metrics.total(
     'received_total',
-    'Samples that arrived: accepted, duplicate and rejected.',
-    () => ledger.received,
+    'Samples that arrived and were answered, counted at the door.',
+    () => ledger.stored.received,
   );
   metrics.total('accepted_total', 'Samples made durable in the journal.', () => ledger.accepted);
   metrics.total(
     'duplicate_total',
     'Samples of batches that were received before.',
-    () => ledger.duplicate,
+    () => ledger.stored.duplicate,
   );
   metrics.totalBy(['reason'], 'rejected_total', 'Samples refused for good, by reason.', () =>
-    byReason([...BATCH_REJECT_REASONS, ...SAMPLE_REJECT_REASONS], ledger.rejected),
+    byReason([...BATCH_REJECT_REASONS, ...SAMPLE_REJECT_REASONS], ledger.stored.rejected),
   );
   metrics.totalBy(
     ['reason'],
     'throttled_total',
     'Samples sent back to be resent later, by reason.',
-    () => byReason(THROTTLE_REASONS, ledger.throttled),
+    () => byReason(THROTTLE_REASONS, ledger.stored.throttled),
   );
   addWriterMetrics(metrics, source);
+  metrics.gauge(
+    'under_way',
+    'Samples that arrived and are not answered yet.',
+    () => ledger.underWay,
+  );
+  metrics.gaugeBy(
+    ['equation', 'writer'],
+    'imbalance',
+    'By how much an equation of the books does not hold; 0 unless samples have gone astray.',
+    () => [
+      [{ equation: 'received', writer: '' }, ledger.receivedImbalance()],
+      ...[...ledger.writers.keys()].map((writer): LabelledValue => {
+        const pending = source.pendingSamples(writer);
+        return [{ equation: 'written', writer }, ledger.writerImbalance(writer, pending)];
+      }),
+    ],
+  );
 }
 
 function addWriterMetrics(metrics: RoomMetrics, source: LedgerSource): void {
@@ -60,6 +77,12 @@ function addWriterMetrics(metrics: RoomMetrics, source: LedgerSource): void {
     'Samples accepted and removed before the writer was first enabled.',
     () => byWriter((figures) => figures.skipped),
   );
+  metrics.totalBy(
+    ['writer'],
+    'requeued_total',
+    'Samples handed to the writer again, because its destination was restored from an older copy.',
+    () => byWriter((figures) => figures.requeued),
+  );
   metrics.gaugeBy(
     ['writer'],
     'pending',
@@ -70,7 +93,7 @@ function addWriterMetrics(metrics: RoomMetrics, source: LedgerSource): void {
 
 function byReason(
   reasons: readonly string[],
-  samples: ReadonlyMap<string, number>,
+  samples: Readonly<Record<string, number>>,
 ): LabelledValue[] {
-  return reasons.map((reason) => [{ reason }, samples.get(reason) ?? 0]);
+  return reasons.map((reason) => [{ reason }, samples[reason] ?? 0]);
 }
