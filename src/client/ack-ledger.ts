@@ -45,6 +45,8 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   #end: number;
   /** How many batches may be in flight now; small after a throttle, growing with each ack. */
   #window: number;
+  /** As the options say, or the collector where its duplicate window is smaller. */
+  #maxBatches: number;
   #inFlight = 0;
   #inFlightBytes = 0;
   #samples = 0;
@@ -55,6 +57,7 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
     this.#nextNew = options.firstPosition;
     this.#end = options.firstPosition;
     this.#window = options.maxInFlightBatches;
+    this.#maxBatches = options.maxInFlightBatches;
   }
 
   /** Batches without a final verdict. */
@@ -106,7 +109,7 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
   settle(position: number): T | undefined {
     const batch = this.#batches.get(position);
     if (batch?.state !== 'in-flight') return undefined;
-    this.#window = Math.min(this.#options.maxInFlightBatches, this.#window * 2);
+    this.#window = Math.min(this.#maxBatches, this.#window * 2);
     this.#forget(batch);
     return batch;
   }
@@ -131,7 +134,15 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
       if (batch.state === 'in-flight') this.#takeBack(batch);
       this.#again.push(position);
     }
-    this.#window = this.#options.maxInFlightBatches;
+    this.#window = this.#maxBatches;
+  }
+
+  /** Keeps the span from the oldest to the newest within what a collector remembers; 0: unknown. */
+  limitTo(sequenceWindow: number): void {
+    const { maxInFlightBatches } = this.#options;
+    const isTold = sequenceWindow > 0;
+    this.#maxBatches = isTold ? Math.min(maxInFlightBatches, sequenceWindow) : maxInFlightBatches;
+    this.#window = Math.min(this.#window, this.#maxBatches);
   }
 
   /** Takes out a batch that is never to be sent. */
@@ -153,13 +164,15 @@ export class AckLedger<T extends PendingBatch = PendingBatch> {
 
   #nextAgain(): T | undefined {
     const position = this.#again[0];
-    return position === undefined ? undefined : this.#batches.get(position);
+    if (position === undefined) return undefined;
+    while (this.#oldest < position && !this.#batches.has(this.#oldest)) this.#oldest += 1;
+    return position - this.#oldest < this.#maxBatches ? this.#batches.get(position) : undefined;
   }
 
   #nextFresh(): T | undefined {
     while (this.#nextNew < this.#end && !this.#batches.has(this.#nextNew)) this.#nextNew += 1;
     while (this.#oldest < this.#nextNew && !this.#batches.has(this.#oldest)) this.#oldest += 1;
-    if (this.#nextNew - this.#oldest >= this.#options.maxInFlightBatches) return undefined;
+    if (this.#nextNew - this.#oldest >= this.#maxBatches) return undefined;
     const batch = this.#batches.get(this.#nextNew);
     return batch?.state === 'ready' ? batch : undefined;
   }

@@ -347,6 +347,7 @@ export class TelemetryClient {
 
   #greeted(hello: Hello): void {
     this.#hello = hello;
+    this.#ledger.limitTo(hello.sequenceWindow);
     this.#rejections.greeted(hello);
     this.#hellos += 1;
     if (this.#hellos > 1) this.#counters.reconnects += 1;

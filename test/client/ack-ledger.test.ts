@@ -34,6 +34,21 @@ test('batches go out in order, as many as may be in flight', () => {
   expect(send(ledger)).toEqual([5]);
 });
 
+test('a collector with a smaller window limits the span, also of what is sent again', () => {
+  const ledger = ledgerWith(10, { maxBatches: 8 });
+  expect(send(ledger)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  ledger.connectionLost();
+  ledger.limitTo(3);
+  expect(send(ledger)).toEqual([1, 2, 3]);
+  for (const position of [2, 3]) ledger.settle(position);
+  expect(send(ledger)).toEqual([]);
+  ledger.settle(1);
+  expect(send(ledger)).toEqual([4, 5, 6]);
+  ledger.limitTo(0);
+  for (const position of [4, 5, 6]) ledger.settle(position);
+  expect(send(ledger)).toEqual([7, 8, 9, 10]);
+});
+
 test('a missing answer holds the numbers behind it within the in-flight span', () => {
   const ledger = ledgerWith(10);
   send(ledger);
