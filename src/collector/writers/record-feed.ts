@@ -119,6 +119,18 @@ export class RecordFeed {
     this.#pending = [];
   }
 
+  /**
+   * When the first readable record after `seq` was received, Unix ms; 0 where it cannot be told.
+   * What is wrong with the journal shows when the record itself is read.
+   */
+  receivedAfter(seq: number): number {
+    try {
+      return this.#deps.source.read(seq, 1, 1).records[0]?.receivedAtMs ?? 0;
+    } catch {
+      return 0;
+    }
+  }
+
   /** Samples lost to damage up to `cursor`, each told once. */
   lostUpTo(cursor: number): number {
     let samples = 0;

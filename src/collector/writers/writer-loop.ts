@@ -153,7 +153,7 @@ export class WriterLoop {
       readSeq: this.#deps.feed.readSeq,
       cursor: this.#cursor,
       headSeq: this.#headSeq,
-      oldestUnsafeMs: this.#lag.oldestUnsafeMs(this.#cursor),
+      oldestUnsafeMs: this.#oldestUnsafeMs(),
       failingSinceMs: this.#failingSinceMs,
       lastProgressMs: this.#lastProgressMs,
       lastError: this.#lastError,
@@ -162,6 +162,13 @@ export class WriterLoop {
       damagedRecords: this.#deps.feed.damagedRecords,
       stats: this.#deps.writer.stats(),
     };
+  }
+
+  /** Everything read may be safe while more and more waits to be read: that is lag as well. */
+  #oldestUnsafeMs(): number {
+    const ofRead = this.#lag.oldestUnsafeMs(this.#cursor);
+    if (ofRead > 0 || this.#headSeq <= this.#cursor) return ofRead;
+    return this.#deps.feed.receivedAfter(this.#cursor);
   }
 
   async #turn(): Promise<void> {

@@ -15,7 +15,7 @@ export interface WriterStatus {
   readonly readSeq: number;
   /** As committed to the journal. */
   readonly cursor: number;
-  /** Age of the oldest record read that is not safe yet; 0 where there is none. */
+  /** Age of the oldest record that is not safe yet; 0 where there is none. */
   readonly lagMs: number;
   /** For how long nothing has succeeded although something waits; 0 while all is well. */
   readonly failingMs: number;

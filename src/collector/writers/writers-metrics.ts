@@ -28,7 +28,7 @@ const GAUGES: readonly Figure[] = [
   },
   {
     name: 'lag_seconds',
-    help: 'Age of the oldest record read that is not yet safe; 0 where there is none.',
+    help: 'Age of the oldest record, read or not, that is not yet safe; 0 where there is none.',
     read: (status) => status.lagMs / 1000,
   },
   {

@@ -72,6 +72,21 @@ test('a new record is written at once and its progress reported', async () => {
   expect(loop.status()).toMatchObject({ state: 'running', cursor: 2, oldestUnsafeMs: 0 });
 });
 
+test('records that nobody has read yet count as lag, though all that was read is safe', async () => {
+  const { book, loop, writer, append, settle, advance } = setUp();
+  append(2);
+  await settle();
+  const unread = book.records.length + 1;
+  append(3);
+  // Within the pause after a small slice: the loop has not looked at them.
+  expect(writer.written).toEqual([[1, 2]]);
+  const received = book.records.find(({ seq }) => seq === unread)!.receivedAtMs;
+  expect(received).toBeGreaterThan(0);
+  expect(loop.status()).toMatchObject({ cursor: 2, readSeq: 2, oldestUnsafeMs: received });
+  await advance(300);
+  expect(loop.status()).toMatchObject({ cursor: 5, oldestUnsafeMs: 0 });
+});
+
 test('a trickle is gathered for a moment instead of written record by record', async () => {
   const { writer, append, advance, settle } = setUp();
   append(1);
