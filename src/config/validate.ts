@@ -2,6 +2,7 @@
  * Laws between keys: what each key allows on its own can still make no sense together.
  */
 import path from 'node:path';
+import { hasZstd, ZSTD_NODE_VERSION } from '../lib/zstd.ts';
 import { withByteUnit } from './describe-config.ts';
 import { deadLetterDir, journalDir, stagingDir, warehouseDir } from './paths.ts';
 import type { Config } from './schema.ts';
@@ -27,6 +28,7 @@ export function brokenLaws(config: Config): BrokenLaw[] {
     ...retentionLaws(config),
     ...directoryLaws(config),
     ...tagLaws(config),
+    ...codecLaws(config),
   ];
 }
 
@@ -68,6 +70,27 @@ function writerLaws(config: Config): BrokenLaw[] {
       message:
         'no writer is on, so nothing would leave the journal; ' +
         'set parquet.enabled to true or add an influxdb section',
+    },
+  ];
+}
+
+function codecLaws({ parquet }: Config): BrokenLaw[] {
+  if (!parquet.enabled || parquet.compression !== 'zstd') return [];
+  if (parquet.encoder !== 'hyparquet') {
+    return [
+      {
+        keys: ['parquet.compression', 'parquet.encoder'],
+        message: `parquet.compression zstd needs parquet.encoder hyparquet, not ${parquet.encoder}`,
+      },
+    ];
+  }
+  if (hasZstd()) return [];
+  return [
+    {
+      keys: ['parquet.compression'],
+      message:
+        `parquet.compression zstd needs Node ${ZSTD_NODE_VERSION} or newer, ` +
+        `this is ${process.version}; set it to snappy or gzip`,
     },
   ];
 }

@@ -4,12 +4,21 @@
  * Cells that depend on the series alone are encoded run by run, whatever the number of rows; only
  * the three number columns are looked at row by row.
  */
-import { compareText, SERIES_COLUMNS } from './columns.ts';
+import { compareText, SERIES_COLUMNS, SORT_CELLS } from './columns.ts';
 import type { RowGroup, SeriesCells } from './encoder.ts';
 import { encodeIndexes, encodeRuns, indexBits } from './hybrid-encoding.ts';
 import { numberDictionary } from './number-dictionary.ts';
 
-export interface Page {
+export type Bound = string | number | bigint;
+
+/** The least and the greatest value; undefined where there is none, or none for readers. */
+export interface Bounds {
+  readonly min: Bound | undefined;
+  readonly max: Bound | undefined;
+}
+
+/** Without bounds where nobody would skip a page for them. */
+export interface Page extends Bounds {
   readonly rows: number;
   readonly nulls: number;
   /** Definition levels; empty for required columns. */
@@ -17,17 +26,22 @@ export interface Page {
   readonly values: Uint8Array;
 }
 
-export interface ColumnChunkPages {
+export interface ColumnChunkPages extends Bounds {
   readonly dictionary: { readonly entries: number; readonly values: Uint8Array } | undefined;
   /** Indexes into the dictionary where there is one, plain values otherwise. */
   readonly pages: readonly Page[];
-  readonly min: string | number | bigint | undefined;
-  readonly max: string | number | bigint | undefined;
 }
 
-/** Rows in one page of a number column: the least that a reader decompresses. */
-const PAGE_ROWS = 131_072;
+/**
+ * Rows in a page, the same in every column, so that a reader with the page index can skip the same
+ * rows in all of them: the least that it decompresses.
+ */
+const PAGE_ROWS = 16_384;
 
+/** Columns of texts by which whole pages are skipped: those that lead the sort order. */
+const PAGED_CELLS: ReadonlySet<number> = new Set(SORT_CELLS.slice(0, 3));
+
+const NO_BOUNDS: Bounds = { min: undefined, max: undefined };
 const NO_LEVELS = new Uint8Array(0);
 
 /**
@@ -61,37 +75,116 @@ export function seriesChunk(
   nullable: boolean,
 ): ColumnChunkPages {
   const ids = textIds[cell]!;
-  const texts: string[] = [];
-  const indexes = new Int32Array(greatest(ids) + 1).fill(-1);
-  const values = new RunList(rows.length);
-  const levels = new RunList(nullable ? rows.length : 0);
-  let total = 0;
-  let nulls = 0;
+  const { texts, indexes } = textDictionary(cells, ids);
+  const ranks = PAGED_CELLS.has(cell) ? rankTexts(texts) : undefined;
+  const pages: Page[] = [];
+  const page = new SeriesPage(Math.min(rows.length, PAGE_ROWS), texts, nullable, ranks);
   for (let run = 0; run < ids.length; run++) {
-    const id = ids[run]!;
-    const count = rows[run]!;
-    total += count;
-    if (nullable) levels.add(id === 0 ? 0 : 1, count);
-    if (id === 0) {
-      nulls += count;
-      continue;
+    const index = indexes[ids[run]!]!;
+    for (let left = rows[run]!; left > 0; ) {
+      const count = Math.min(left, PAGE_ROWS - page.rows);
+      page.add(index, count);
+      left -= count;
+      if (page.rows === PAGE_ROWS) pages.push(page.take());
     }
-    if (indexes[id] === -1) indexes[id] = texts.push(cells.text(id)!) - 1;
-    values.add(indexes[id]!, count);
   }
-  const bits = indexBits(texts.length);
+  if (page.rows > 0) pages.push(page.take());
   return {
     dictionary: { entries: texts.length, values: plainTexts(texts) },
-    pages: [
-      {
-        rows: total,
-        nulls,
-        levels: nullable ? levels.encode(1) : NO_LEVELS,
-        values: Buffer.concat([Uint8Array.of(bits), values.encode(bits)]),
-      },
-    ],
-    ...textBounds(texts),
+    pages,
+    ...(ranks === undefined
+      ? textBounds(texts)
+      : { min: ranks.sorted[0], max: ranks.sorted.at(-1) }),
   };
+}
+
+/** The distinct texts in order of appearance, and by id of a text where it stands; -1 is NULL. */
+function textDictionary(cells: SeriesCells, ids: Uint32Array) {
+  const texts: string[] = [];
+  const indexes = new Int32Array(greatest(ids) + 1).fill(-1);
+  for (let run = 0; run < ids.length; run++) {
+    const id = ids[run]!;
+    if (id !== 0 && indexes[id] === -1) indexes[id] = texts.push(cells.text(id)!) - 1;
+  }
+  return { texts, indexes };
+}
+
+interface TextRanks {
+  readonly sorted: readonly string[];
+  /** By index in the dictionary. */
+  readonly ranks: Uint32Array;
+}
+
+function rankTexts(texts: readonly string[]): TextRanks {
+  const order = Uint32Array.from(texts.keys());
+  order.sort((a, b) => compareText(texts[a]!, texts[b]!));
+  const ranks = new Uint32Array(texts.length);
+  for (let rank = 0; rank < order.length; rank++) ranks[order[rank]!] = rank;
+  return { sorted: Array.from(order, (index) => texts[index]!), ranks };
+}
+
+/** A page of a column of texts that is being filled; used again for the next one. */
+class SeriesPage {
+  readonly #bits: number;
+  readonly #nullable: boolean;
+  readonly #ranks: TextRanks | undefined;
+  readonly #values: RunList;
+  readonly #levels: RunList;
+  #rows = 0;
+  #nulls = 0;
+  #least = Number.POSITIVE_INFINITY;
+  #greatest = -1;
+
+  constructor(
+    runsMax: number,
+    texts: readonly string[],
+    nullable: boolean,
+    ranks: TextRanks | undefined,
+  ) {
+    this.#bits = indexBits(texts.length);
+    this.#nullable = nullable;
+    this.#ranks = ranks;
+    this.#values = new RunList(runsMax);
+    this.#levels = new RunList(nullable ? runsMax : 0);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** `count` rows with the text of that index; -1 is NULL. */
+  add(index: number, count: number): void {
+    this.#rows += count;
+    if (this.#nullable) this.#levels.add(index === -1 ? 0 : 1, count);
+    if (index === -1) {
+      this.#nulls += count;
+      return;
+    }
+    this.#values.add(index, count);
+    if (this.#ranks === undefined) return;
+    const rank = this.#ranks.ranks[index]!;
+    if (rank < this.#least) this.#least = rank;
+    if (rank > this.#greatest) this.#greatest = rank;
+  }
+
+  take(): Page {
+    const sorted = this.#ranks?.sorted;
+    const page = {
+      rows: this.#rows,
+      nulls: this.#nulls,
+      levels: this.#nullable ? this.#levels.encode(1) : NO_LEVELS,
+      values: Buffer.concat([Uint8Array.of(this.#bits), this.#values.encode(this.#bits)]),
+      min: sorted?.[this.#least],
+      max: sorted?.[this.#greatest],
+    };
+    this.#rows = 0;
+    this.#nulls = 0;
+    this.#least = Number.POSITIVE_INFINITY;
+    this.#greatest = -1;
+    this.#values.clear();
+    this.#levels.clear();
+    return page;
+  }
 }
 
 /** Values and how often each stands in a row. */
@@ -116,6 +209,10 @@ class RunList {
     this.#length += 1;
   }
 
+  clear(): void {
+    this.#length = 0;
+  }
+
   encode(bits: number): Uint8Array {
     const length = this.#length;
     return encodeRuns(this.#values.subarray(0, length), this.#counts.subarray(0, length), bits);
@@ -138,7 +235,7 @@ function plainTexts(texts: readonly string[]): Uint8Array {
   return Buffer.concat(parts);
 }
 
-function textBounds(texts: readonly string[]) {
+function textBounds(texts: readonly string[]): Bounds {
   let min = texts[0];
   let max = texts[0];
   for (const text of texts) {
@@ -152,24 +249,31 @@ function textBounds(texts: readonly string[]) {
  * A column of doubles. Bounds are left out where they would be NaN, which no reader may see there.
  */
 export function doubleChunk(values: Float64Array): ColumnChunkPages {
-  const { min, max } = numberBounds(values);
-  const pages = numberPages(values, bytesOf);
-  if (Number.isNaN(min)) return { ...pages, min: undefined, max: undefined };
-  // Zeros of both signs count as equal in comparisons; the bounds must hold either.
-  return { ...pages, min: min === 0 ? -0 : min, max: max === 0 ? 0 : max };
+  return numberChunk(values, bytesOf, ({ min, max }) => {
+    if (Number.isNaN(min)) return NO_BOUNDS;
+    // Zeros of both signs count as equal in comparisons; the bounds must hold either.
+    return { min: min === 0 ? -0 : min, max: max === 0 ? 0 : max };
+  });
 }
 
 /** A column of times, given in ms, as whole microseconds. */
 export function timeChunk(timesMs: Float64Array): ColumnChunkPages {
-  const { min, max } = numberBounds(timesMs);
-  return { ...numberPages(timesMs, plainMicros), min: micros(min), max: micros(max) };
+  return numberChunk(timesMs, plainMicros, ({ min, max }) => ({
+    min: micros(min),
+    max: micros(max),
+  }));
 }
 
 function micros(timeMs: number): bigint {
   return BigInt(Math.round(timeMs * 1000));
 }
 
-function numberBounds(values: Float64Array): { min: number; max: number } {
+interface NumberBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+function numberBounds(values: Float64Array): NumberBounds {
   let min = values[0]!;
   let max = min;
   for (let row = 1; row < values.length; row++) {
@@ -180,28 +284,36 @@ function numberBounds(values: Float64Array): { min: number; max: number } {
   return { min, max };
 }
 
-function numberPages(
+function numberChunk(
   values: Float64Array,
   plain: (values: Float64Array) => Uint8Array,
-): Pick<ColumnChunkPages, 'dictionary' | 'pages'> {
+  toBounds: (bounds: NumberBounds) => Bounds,
+): ColumnChunkPages {
   const dictionary = payingDictionary(values);
   const bits = indexBits(dictionary?.entries.length ?? 0);
   const pages: Page[] = [];
   for (let start = 0; start < values.length; start += PAGE_ROWS) {
     const end = Math.min(start + PAGE_ROWS, values.length);
+    const rows = values.subarray(start, end);
     pages.push({
       rows: end - start,
       nulls: 0,
       levels: NO_LEVELS,
       values:
         dictionary === undefined
-          ? plain(values.subarray(start, end))
+          ? plain(rows)
           : encodeIndexes(dictionary.indexes.subarray(start, end), bits),
+      ...toBounds(numberBounds(rows)),
     });
   }
-  if (dictionary === undefined) return { dictionary: undefined, pages };
-  const { entries } = dictionary;
-  return { dictionary: { entries: entries.length, values: plain(entries) }, pages };
+  return {
+    dictionary: dictionary && {
+      entries: dictionary.entries.length,
+      values: plain(dictionary.entries),
+    },
+    pages,
+    ...toBounds(numberBounds(dictionary?.entries ?? values)),
+  };
 }
 
 /** A dictionary is kept where it and the indexes take at most half of what the values would. */

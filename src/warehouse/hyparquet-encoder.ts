@@ -5,13 +5,22 @@
  * most.
  */
 import zlib from 'node:zlib';
-import type { ColumnChunk, SchemaElement } from 'hyparquet';
+import type {
+  ColumnChunk,
+  OffsetIndex,
+  RowGroup as ParquetRowGroup,
+  SchemaElement,
+} from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
 import { snappyCompress } from 'hyparquet-writer/src/snappy.js';
+import type { PageColumnIndex, PageIndexes } from 'hyparquet-writer/src/types.js';
+import { unconvertMinMax } from 'hyparquet-writer/src/unconvert.js';
 import type { ParquetConfig } from '../config/schema.ts';
 import type { WritableFile } from '../lib/filesystem.ts';
+import { zstdCompress } from '../lib/zstd.ts';
 import {
+  type Bound,
   type ColumnChunkPages,
   doubleChunk,
   type Page,
@@ -20,22 +29,36 @@ import {
   seriesChunk,
   timeChunk,
 } from './column-chunk.ts';
-import { WAREHOUSE_COLUMNS, type WarehouseColumn } from './columns.ts';
+import { SORT_CELLS, WAREHOUSE_COLUMNS, type WarehouseColumn } from './columns.ts';
 import type { EncoderOptions, FileEncoder, RowGroup } from './encoder.ts';
 
 interface Codec {
-  readonly name: 'SNAPPY' | 'GZIP' | 'UNCOMPRESSED';
+  readonly name: 'SNAPPY' | 'GZIP' | 'ZSTD' | 'UNCOMPRESSED';
   readonly compress: (bytes: Uint8Array) => Uint8Array;
 }
 
 const CODECS: Readonly<Record<ParquetConfig['compression'], Codec>> = {
   snappy: { name: 'SNAPPY', compress: snappyCompress },
   gzip: { name: 'GZIP', compress: (bytes) => zlib.gzipSync(bytes) },
+  zstd: { name: 'ZSTD', compress: zstdCompress },
   uncompressed: { name: 'UNCOMPRESSED', compress: (bytes) => bytes },
 };
 
+/** Pages of fewer bytes are a handful of runs, and cost more time to compress than they save. */
+const COMPRESSED_BYTES_MIN = 128;
+
 /** Long enough for a GPU uuid (40) and for metric names; longer bounds are cut off and say so. */
 const STATISTICS_BYTES = 64;
+
+/** In which order the rows of each row group, and of the file, are. */
+const SORTING_COLUMNS: NonNullable<ParquetRowGroup['sorting_columns']> = [
+  ...SORT_CELLS,
+  'timestamp' as const,
+].map((source) => ({
+  column_idx: WAREHOUSE_COLUMNS.findIndex((column) => column.source === source),
+  descending: false,
+  nulls_first: true,
+}));
 
 /** Opens an encoder that writes to `file` with hyparquet-writer. */
 export async function openHyparquetEncoder(
@@ -99,9 +122,10 @@ function writeRowGroup(
 ): void {
   const start = writer.offset;
   const runs = runColumns(group);
-  const columns = WAREHOUSE_COLUMNS.map((column, index) =>
+  const written = WAREHOUSE_COLUMNS.map((column, index) =>
     writeChunk(writer, codec, parquet.schema[index + 1]!, encodeColumn(column, group, runs)),
   );
+  const columns = written.map(({ chunk }) => chunk);
   const uncompressed = columns.map((chunk) => chunk.meta_data!.total_uncompressed_size);
   parquet.num_rows += BigInt(group.rows);
   parquet.row_groups.push({
@@ -109,7 +133,10 @@ function writeRowGroup(
     num_rows: BigInt(group.rows),
     total_byte_size: uncompressed.reduce((sum, bytes) => sum + bytes, 0n),
     total_compressed_size: BigInt(writer.offset - start),
+    sorting_columns: SORTING_COLUMNS,
   });
+  // Written behind the last row group, so that readers find all of them in one place.
+  parquet.pendingIndexes.push(...written);
 }
 
 function encodeColumn(
@@ -128,7 +155,7 @@ function writeChunk(
   codec: Codec,
   element: SchemaElement,
   { dictionary, pages, min, max }: ColumnChunkPages,
-): ColumnChunk {
+): PageIndexes & { readonly chunk: ColumnChunk } {
   const start = writer.offset;
   const encoding = dictionary === undefined ? 'PLAIN' : 'RLE_DICTIONARY';
   let uncompressed = 0;
@@ -136,16 +163,28 @@ function writeChunk(
     uncompressed += writeDictionaryPage(writer, codec, dictionary);
   }
   const pagesStart = writer.offset;
-  for (const page of pages) uncompressed += writeDataPage(writer, codec, encoding, page);
+  const locations: OffsetIndex['page_locations'] = [];
+  let rows = 0;
+  for (const page of pages) {
+    const offset = writer.offset;
+    uncompressed += writeDataPage(writer, codec, encoding, page);
+    const compressed_page_size = writer.offset - offset;
+    locations.push({
+      offset: BigInt(offset),
+      compressed_page_size,
+      first_row_index: BigInt(rows),
+    });
+    rows += page.rows;
+  }
   const pageStats = { page_type: 'DATA_PAGE_V2', encoding, count: pages.length } as const;
-  return {
+  const chunk: ColumnChunk = {
     file_offset: BigInt(start),
     meta_data: {
       type: element.type!,
       encodings: dictionary === undefined ? ['PLAIN'] : ['PLAIN', 'RLE_DICTIONARY'],
       path_in_schema: [element.name],
       codec: codec.name,
-      num_values: BigInt(pages.reduce((sum, { rows }) => sum + rows, 0)),
+      num_values: BigInt(rows),
       total_uncompressed_size: BigInt(uncompressed),
       total_compressed_size: BigInt(writer.offset - start),
       data_page_offset: BigInt(pagesStart),
@@ -160,6 +199,22 @@ function writeChunk(
           ? [pageStats]
           : [{ page_type: 'DICTIONARY_PAGE', encoding: 'PLAIN', count: 1 }, pageStats],
     },
+  };
+  const columnIndex = pageBounds(element, pages);
+  return { chunk, offsetIndex: { page_locations: locations }, ...(columnIndex && { columnIndex }) };
+}
+
+/** The bounds of each page; undefined where one has none though it has values. */
+function pageBounds(element: SchemaElement, pages: readonly Page[]): PageColumnIndex | undefined {
+  if (pages.some(({ min, nulls, rows }) => min === undefined && nulls < rows)) return undefined;
+  const bytes = (bound: Bound | undefined, isMax: boolean) =>
+    unconvertMinMax(bound, element, isMax, STATISTICS_BYTES) ?? new Uint8Array();
+  return {
+    null_pages: pages.map(({ nulls, rows }) => nulls === rows),
+    min_values: pages.map(({ min }) => bytes(min, false)),
+    max_values: pages.map(({ max }) => bytes(max, true)),
+    boundary_order: 'UNORDERED',
+    null_counts: pages.map(({ nulls }) => BigInt(nulls)),
   };
 }
 
@@ -189,7 +244,8 @@ function writeDataPage(
   encoding: 'PLAIN' | 'RLE_DICTIONARY',
   page: Page,
 ): number {
-  const compressed = codec.compress(page.values);
+  const isCompressed = codec.name !== 'UNCOMPRESSED' && page.values.length >= COMPRESSED_BYTES_MIN;
+  const compressed = isCompressed ? codec.compress(page.values) : page.values;
   const start = writer.offset;
   writePageHeader(writer, {
     type: 'DATA_PAGE_V2',
@@ -202,7 +258,7 @@ function writeDataPage(
       encoding,
       definition_levels_byte_length: page.levels.length,
       repetition_levels_byte_length: 0,
-      is_compressed: codec.name !== 'UNCOMPRESSED',
+      is_compressed: isCompressed,
     },
   });
   const headerBytes = writer.offset - start;

@@ -7,6 +7,7 @@
  *   would end the process: the sink remembers the first error and each call here throws it.
  */
 import parquetjs from 'parquetjs-lite';
+import { assert } from '../lib/errors.ts';
 import type { WritableFile } from '../lib/filesystem.ts';
 import { WAREHOUSE_COLUMNS, type WarehouseColumn } from './columns.ts';
 import type { EncoderOptions, FileEncoder, RowGroup } from './encoder.ts';
@@ -25,8 +26,10 @@ export async function openParquetjsEncoder(
   file: WritableFile,
   options: EncoderOptions,
 ): Promise<FileEncoder> {
+  const { compression } = options;
+  assert(compression !== 'zstd', 'parquetjs has no zstd, and the configuration allows none');
   const sink = openSink(file);
-  const schema = new parquetjs.ParquetSchema(columnDefinitions(CODECS[options.compression]));
+  const schema = new parquetjs.ParquetSchema(columnDefinitions(CODECS[compression]));
   const parquet = await parquetjs.ParquetWriter.openStream(schema, sink, { pageIndex: false });
   sink.throwIfFailed();
   return {

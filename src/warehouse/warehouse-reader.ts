@@ -5,6 +5,7 @@
 import zlib from 'node:zlib';
 import { type AsyncBuffer, type FileMetaData, parquetMetadata, parquetRead } from 'hyparquet';
 import type { FileSystem } from '../lib/filesystem.ts';
+import { zstdDecompress } from '../lib/zstd.ts';
 
 /** Rows from `start` up to, not including, `end`. */
 export interface RowRange {
@@ -111,6 +112,7 @@ export class WarehouseFileReader {
 /** Snappy is built in. */
 const COMPRESSORS = {
   GZIP: (bytes: Uint8Array) => new Uint8Array(zlib.gunzipSync(bytes)),
+  ZSTD: zstdDecompress,
 };
 
 const PARSERS = {

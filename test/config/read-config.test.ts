@@ -70,7 +70,7 @@ observability: { metrics_port: 9999, log_level: debug }
       '  listen_adr: "0.0.0.0:1"',
       '  max_connections: 0',
       'parquet:',
-      '  compression: zstd',
+      '  compression: lzo',
       '  enabled: maybe',
       'limts: {}',
       'influxdb:',
@@ -82,7 +82,7 @@ observability: { metrics_port: 9999, log_level: debug }
     expect(problems(text)).toEqual([
       'c.yaml:2: server.listen_adr is not a known key; did you mean server.listen_addr?',
       expect.stringContaining('c.yaml:3: server.max_connections is 0'),
-      'c.yaml:5: parquet.compression is "zstd", but must be one of snappy, gzip, uncompressed',
+      'c.yaml:5: parquet.compression is "lzo", but must be one of snappy, zstd, gzip, uncompressed',
       'c.yaml:6: parquet.enabled is "maybe", but must be true or false',
       'c.yaml:7: limts is not a known key; did you mean limits?',
       expect.stringContaining('c.yaml:9: influxdb.url is "ftp://host", but must be a URL'),

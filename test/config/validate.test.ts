@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Config, configSchema } from '../../src/config/schema.ts';
 import { brokenLaws, configRemarks } from '../../src/config/validate.ts';
+import { hasZstd } from '../../src/lib/zstd.ts';
 
 type Input = Parameters<typeof configSchema.parse>[0];
 
@@ -12,6 +13,12 @@ describe('brokenLaws', () => {
   it('has nothing against the defaults', () => {
     expect(laws({})).toEqual([]);
     expect(remarks({})).toEqual([]);
+  });
+
+  it('takes zstd where Node has it, and names the version otherwise', () => {
+    const found = laws({ parquet: { compression: 'zstd' } }).map(({ message }) => message);
+    if (hasZstd()) expect(found).toEqual([]);
+    else expect(found).toEqual([expect.stringContaining('zstd needs Node 22.15 or newer')]);
   });
 
   const cases: [why: string, input: Input, key: string][] = [
@@ -35,6 +42,11 @@ describe('brokenLaws', () => {
       'a batch without room for one label',
       { limits: { max_batch_bytes: 1024, max_label_value_bytes: 1024 } },
       'limits.max_batch_bytes',
+    ],
+    [
+      'zstd with a library that has none',
+      { parquet: { compression: 'zstd', encoder: 'parquetjs' } },
+      'parquet.compression',
     ],
     [
       'retention under rotation',

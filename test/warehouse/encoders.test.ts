@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
+import { hasZstd } from '../../src/lib/zstd.ts';
 import { type Bench, createBench, drive } from '../helpers/warehouse-bench.ts';
 import {
   canonical,
@@ -19,9 +20,10 @@ const START = Date.parse('2025-07-18T20:00:00Z');
 
 const LIBRARIES = ['hyparquet', 'parquetjs'] as const;
 const CODECS = ['snappy', 'gzip', 'uncompressed'] as const;
-const VARIANTS = LIBRARIES.flatMap((encoder) =>
-  CODECS.map((compression) => ({ encoder, compression })),
-);
+const VARIANTS = [
+  ...LIBRARIES.flatMap((encoder) => CODECS.map((compression) => ({ encoder, compression }))),
+  ...(hasZstd() ? [{ encoder: 'hyparquet', compression: 'zstd' } as const] : []),
+];
 
 let bench: Bench;
 

@@ -2,13 +2,13 @@
  * Rows of any hours that wait in memory: four numbers each, in arrays that grow. Sorted, they are
  * the rows of each hour by series, time and arrival.
  */
-import type { SeriesRuns, SortedRows } from '../../../warehouse/sorted-rows.ts';
+import type { SortedRows } from '../../../warehouse/sorted-rows.ts';
 import { HOUR_MS } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
 /** Memory of one buffered row, 28 bytes, and of its copy while it is sorted, 32. */
 export const BUFFERED_ROW_BYTES = 60;
-const GROWTH_ROWS_MAX = 65_536;
+const FIRST_ROWS = 4096;
 
 export class RowBuffer {
   #rows = 0;
@@ -69,14 +69,7 @@ export class RowBuffer {
     let start = 0;
     for (const hourMs of [...this.#rowsByHour.keys()].sort((a, b) => a - b)) {
       const end = start + this.#rowsByHour.get(hourMs)!;
-      const places = order.subarray(start, end);
-      const runs = this.#runs(places);
-      sorted.set(hourMs, {
-        runs,
-        timestampsMs: gather(this.#timestampsMs, places),
-        values: gather(this.#values, places),
-        receivedAtMs: gather(this.#receivedAtMs, places),
-      });
+      sorted.set(hourMs, this.#gather(order.subarray(start, end)));
       start = end;
     }
     return sorted;
@@ -114,26 +107,48 @@ export class RowBuffer {
     return dealt;
   }
 
-  /** Finds the runs of one series in `places`, and puts each of them in order of time. */
-  #runs(places: Uint32Array): SeriesRuns {
-    const series: Uint32Array = new Uint32Array(places.length);
-    const rows: Uint32Array = new Uint32Array(places.length);
-    let run = 0;
-    for (let start = 0; start < places.length; run++) {
-      const id = this.#series[places[start]!]!;
-      let end = start + 1;
-      while (end < places.length && this.#series[places[end]!] === id) end++;
-      sortByTime(places, start, end, this.#timestampsMs);
-      series[run] = id;
-      rows[run] = end - start;
-      start = end;
+  /** Copies the rows at `places`, cuts them into runs and puts each run in order of time. */
+  #gather(places: Uint32Array): SortedRows {
+    const rows = places.length;
+    const timestampsMs = new Float64Array(rows);
+    const values = new Float64Array(rows);
+    const receivedAtMs = new Float64Array(rows);
+    const runs = { series: new Uint32Array(rows), rows: new Uint32Array(rows) };
+    let run = -1;
+    let isInOrder = true;
+    for (let i = 0; i < rows; i++) {
+      const row = places[i]!;
+      const series = this.#series[row]!;
+      const timestampMs = this.#timestampsMs[row]!;
+      if (run < 0 || series !== runs.series[run]) runs.series[++run] = series;
+      else if (timestampMs < timestampsMs[i - 1]!) isInOrder = false;
+      runs.rows[run]! += 1;
+      timestampsMs[i] = timestampMs;
+      values[i] = this.#values[row]!;
+      receivedAtMs[i] = this.#receivedAtMs[row]!;
     }
-    return { series: series.slice(0, run), rows: rows.slice(0, run) };
+    if (!isInOrder) {
+      this.#sortRuns(places, runs.rows);
+      return this.#gather(places);
+    }
+    const [ofSeries, ofRows] = [runs.series, runs.rows].map((part) => part.slice(0, run + 1));
+    return { runs: { series: ofSeries!, rows: ofRows! }, timestampsMs, values, receivedAtMs };
+  }
+
+  /** Sorts the places of each run by time; rows of equal times keep the order of their arrival. */
+  #sortRuns(places: Uint32Array, runRows: Uint32Array): void {
+    const times = this.#timestampsMs;
+    let start = 0;
+    for (const rows of runRows) {
+      if (rows === 0) break;
+      places.subarray(start, start + rows).sort((a, b) => times[a]! - times[b]! || a - b);
+      start += rows;
+    }
   }
 
   #grow(rows: number): void {
     const capacity = this.#series.length;
-    const grown = Math.max(rows, Math.min(capacity * 2, capacity + GROWTH_ROWS_MAX));
+    const grown = Math.max(rows, capacity * 2, FIRST_ROWS);
     this.#series = copyInto(new Uint32Array(grown), this.#series);
     this.#timestampsMs = copyInto(new Float64Array(grown), this.#timestampsMs);
     this.#values = copyInto(new Float64Array(grown), this.#values);
@@ -144,29 +159,4 @@ export class RowBuffer {
 function copyInto<T extends Uint32Array | Float64Array>(target: T, source: T): T {
   target.set(source);
   return target;
-}
-
-function gather(from: Float64Array, order: Uint32Array): Float64Array {
-  const to = new Float64Array(order.length);
-  for (let i = 0; i < order.length; i++) to[i] = from[order[i]!]!;
-  return to;
-}
-
-/**
- * Sorts `order[start, end)`, rows of one series, by time; they mostly are already. Equal times keep
- * their arrival order.
- */
-function sortByTime(
-  order: Uint32Array,
-  start: number,
-  end: number,
-  timestampsMs: Float64Array,
-): void {
-  for (let i = start + 1; i < end; i++) {
-    if (timestampsMs[order[i]!]! < timestampsMs[order[i - 1]!]!) {
-      const rows = order.subarray(start, end);
-      rows.sort((a, b) => timestampsMs[a]! - timestampsMs[b]! || a - b);
-      return;
-    }
-  }
 }
