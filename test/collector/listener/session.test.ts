@@ -163,15 +163,22 @@ describe('a session', () => {
     agent.client.connection.pauseReading();
     const frames = Array.from({ length: 200_000 }, () => encodeFrame(Buffer.from('x')));
     agent.client.connection.write(agent.open(), Buffer.concat(frames));
-    await eventually('answers are queued', () => door.frames.length > 50_000);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    // Flow control holds the agent; what is queued stays bounded.
-    expect(door.frames.length).toBeLessThan(200_000);
-    expect(await metric('ack_bytes_queued')).toBeGreaterThan(0);
-    expect(await metric('ack_bytes_queued')).toBeLessThan(1024 * 1024);
+    // The agent takes answers until its window is full; from then on they stay here, and bounded.
+    let queuedBytes = 0;
+    await eventually('answers are queued', () => {
+      void metric('ack_bytes_queued').then((bytes) => {
+        queuedBytes = bytes;
+      });
+      return queuedBytes > 0;
+    });
+    expect(queuedBytes).toBeLessThan(1024 * 1024);
     expect(agent.client.recorder.closed).toHaveLength(0);
-    clock.shift(31_000);
-    await eventually('the agent is closed', () => agent.closeCode === 0x1004);
+    // On a busy machine the queue may empty once more before the window is full.
+    await eventually('the agent is closed', () => {
+      clock.shift(31_000);
+      return agent.closeCode === 0x1004;
+    });
+    expect(door.frames.length).toBeLessThan(200_000);
     expect(await metric('connections_closed_total', { reason: 'unread_acks' })).toBe(1);
     expect(await metric('frames_in_flight')).toBe(0);
   });
