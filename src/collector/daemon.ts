@@ -17,7 +17,6 @@ import { BackpressureGate } from './admission/backpressure-gate.ts';
 import { cardinalityReport, RefusalLog } from './admission/cardinality-report.ts';
 import { SeriesLimiter } from './admission/series-limiter.ts';
 import { CANARY_PEER, Canary } from './health/canary.ts';
-import { changedSettings } from '../config/changed-settings.ts';
 import { deadLetterDir, journalDir } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
 import { createHealthMetrics } from './health/health-metrics.ts';
@@ -43,6 +42,8 @@ import { createRegistry } from '../observability/registry.ts';
 import type { ServiceNotifier } from '../observability/service-notifier.ts';
 import { startWatchdog } from '../observability/watchdog.ts';
 import { addReadinessChecks } from './health/readiness-checks.ts';
+import { reload } from './reload.ts';
+import { createReloadMetrics } from './reload-metrics.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
 import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
@@ -145,15 +146,27 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
     listenAddress,
     metricsAddress: http.address,
     ...ending(lifecycle, deps, journal),
-    async reload() {
-      await listener.reload();
-      const changed = changedSettings(live.config, await deps.reloadConfig());
-      live.config = changed.config;
-      admission.reconfigure(live.config.limits, live.config.security.delegates);
-      logger.level = live.config.observability.log_level;
-      logger.info({ live: changed.live, atRestart: changed.atRestart }, 'configuration reloaded');
-    },
+    reload: reloading(deps, registry, { live, listener, admission }),
   };
+}
+
+/** What SIGHUP does. */
+function reloading(
+  { logger, reloadConfig }: DaemonDeps,
+  registry: Registry,
+  parts: { live: { config: Config }; listener: Listener; admission: Admission },
+): () => Promise<void> {
+  const { live, listener, admission } = parts;
+  const metrics = createReloadMetrics(registry);
+  return () =>
+    reload({
+      ...{ logger, metrics, live, readConfig: reloadConfig },
+      prepareListener: () => listener.prepareReload(),
+      apply({ limits, security, observability }) {
+        admission.reconfigure(limits, security.delegates);
+        logger.level = observability.log_level;
+      },
+    });
 }
 
 function httpBind({ observability }: Config) {

@@ -25,6 +25,8 @@ export interface ConfigKey {
   readonly description: string;
   /** Never printed. */
   readonly secret: boolean;
+  /** A reload takes it up while the daemon runs. */
+  readonly live: boolean;
   /** The variable that overrides the key. */
   readonly variable: string;
 }
@@ -62,6 +64,7 @@ interface SchemaNode {
   readonly maxItems?: number;
   readonly allowed?: string;
   readonly secret?: boolean;
+  readonly live?: boolean;
 }
 
 /** All keys in the order of the schema, which is the order of the pipeline. */
@@ -100,6 +103,7 @@ function describeKey(prefix: string, section: string, name: string, node: Schema
     allowed: node.allowed ?? allowedValues(name, node),
     description: node.description ?? '',
     secret: node.secret === true,
+    live: node.live ?? false,
     variable: prefix + (section === '' ? name : `${section}__${name}`).toUpperCase(),
   };
 }

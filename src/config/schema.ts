@@ -14,7 +14,8 @@ const GIB = 1024 * MIB;
 
 /*
  * `describe` says what a key is for. `meta` adds what bounds cannot say: `allowed`, the words for
- * the accepted values, and `secret`, for values that are never printed.
+ * the accepted values, `secret`, for values that are never printed, and `live`, for keys that a
+ * reload takes up while the daemon runs. All other keys wait for a restart.
  */
 const server = z.strictObject({
   listen_addr: z
@@ -111,7 +112,8 @@ const security = z.strictObject({
     .array(z.string().min(1))
     .max(1000)
     .default([])
-    .describe('Certificate identities that may send for any node (gateways, replays).'),
+    .describe('Certificate identities that may send for any node (gateways, replays).')
+    .meta({ live: true }),
 });
 
 const limits = z.strictObject({
@@ -121,16 +123,20 @@ const limits = z.strictObject({
       'Distinct series at once over all nodes. Once all places are taken, a node with less than ' +
         'an equal share gets those it lacks from the node that has most. A place takes 32 to 64 ' +
         'bytes; docs/operating.md, "Sizing", says what a series takes in all.',
-    ),
+    )
+    .meta({ live: true }),
   max_cardinality_per_node: count(1, 100_000_000)
     .default(10_000)
-    .describe('Distinct series at once of one node.'),
+    .describe('Distinct series at once of one node.')
+    .meta({ live: true }),
   max_series_text_per_node: count(1024, 64 * GIB)
     .default(16 * MIB)
-    .describe('Bytes of names, units and labels that the series of one node may come to.'),
+    .describe('Bytes of names, units and labels that the series of one node may come to.')
+    .meta({ live: true }),
   series_ttl_secs: seconds(1, 31_536_000)
     .default(86_400)
-    .describe('A series not seen for this long frees its place.'),
+    .describe('A series not seen for this long frees its place.')
+    .meta({ live: true }),
   max_batch_size: count(1, 1_000_000).default(1000).describe('Samples in one batch.'),
   max_batch_bytes: count(1024, 64 * MIB)
     .default(MIB)
@@ -142,48 +148,56 @@ const limits = z.strictObject({
   max_label_value_bytes: count(1, 65_535).default(1024).describe('Bytes of a label value.'),
   max_timestamp_age_secs: seconds(1, 315_360_000)
     .default(604_800)
-    .describe('A sample older than this is rejected.'),
+    .describe('A sample older than this is rejected.')
+    .meta({ live: true }),
   max_timestamp_ahead_secs: seconds(1, 31_536_000)
     .default(300)
-    .describe('A sample further in the future than this is rejected.'),
+    .describe('A sample further in the future than this is rejected.')
+    .meta({ live: true }),
   backpressure_threshold: count(1, 10_000_000)
     .default(5000)
-    .describe(
-      'Batches received but not yet durable, over all connections, at which reading stops.',
-    ),
+    .describe('Batches received but not yet durable, over all connections, at which reading stops.')
+    .meta({ live: true }),
   backpressure_bytes: count(MIB, 64 * GIB)
     .default(64 * MIB)
-    .describe('Bytes received but not yet durable at which reading stops.'),
+    .describe('Bytes received but not yet durable at which reading stops.')
+    .meta({ live: true }),
   node_samples_per_second: z
     .number()
     .min(0)
     .max(1e9)
     .default(0)
-    .describe('Samples per second of one node, averaged over ten seconds; 0 = no limit.'),
+    .describe('Samples per second of one node, averaged over ten seconds; 0 = no limit.')
+    .meta({ live: true }),
   max_expanded_bytes: count(1024, 64 * MIB)
     .default(16 * 1024)
-    .describe('Bytes of line protocol that one sample may become; a sample over it is rejected.'),
+    .describe('Bytes of line protocol that one sample may become; a sample over it is rejected.')
+    .meta({ live: true }),
   node_expanded_bytes_per_second: count(0, 64 * GIB)
     .default(32 * MIB)
     .describe(
       'Bytes per second that samples of one node may become as line protocol, each on a line of ' +
         'its own, averaged over ten seconds; beyond it the node is throttled. 0 = no limit.',
-    ),
+    )
+    .meta({ live: true }),
   node_table_bytes_per_minute: count(0, 64 * GIB)
     .default(16 * MIB)
     .describe(
       'Bytes of new series tables of one node in a minute; beyond it the node is throttled. ' +
         '0 = no limit.',
-    ),
+    )
+    .meta({ live: true }),
   max_hours_per_batch: count(1, 100_000)
     .default(24)
-    .describe('Hours that the samples of one batch may fall into; those of others are rejected.'),
+    .describe('Hours that the samples of one batch may fall into; those of others are rejected.')
+    .meta({ live: true }),
   node_hours_per_minute: count(0, 100_000)
     .default(96)
     .describe(
       'Hours before the last full one that samples of one node may fall into within a minute; ' +
         'beyond it the node is throttled. 0 = no limit.',
-    ),
+    )
+    .meta({ live: true }),
 });
 
 const journal = z.strictObject({
@@ -311,14 +325,16 @@ const observability = z.strictObject({
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
     .default('info')
-    .describe('Least severe message that is logged.'),
+    .describe('Least severe message that is logged.')
+    .meta({ live: true }),
   log_format: z
     .enum(['auto', 'json', 'pretty'])
     .default('auto')
     .describe('auto: pretty on a terminal, JSON otherwise.'),
   max_writer_lag_secs: seconds(1, 86_400)
     .default(120)
-    .describe('Not ready once a writer is this far behind; Parquet, beyond its rotation.'),
+    .describe('Not ready once a writer is this far behind; Parquet, beyond its rotation.')
+    .meta({ live: true }),
   max_stall_secs: seconds(0, 3600)
     .default(10)
     .describe(
@@ -327,7 +343,8 @@ const observability = z.strictObject({
     ),
   max_sink_failing_secs: seconds(1, 86_400)
     .default(6)
-    .describe('Not ready once a writer has failed, or stood still, for this long.'),
+    .describe('Not ready once a writer has failed, or stood still, for this long.')
+    .meta({ live: true }),
 });
 
 /** Accepts what the YAML file may say; the result has every default filled in. */

@@ -28,10 +28,15 @@ export class FileWatch {
     this.markRead();
   }
 
-  /** Call it before the files are read: what they are now is no change any more. */
-  markRead(): void {
-    this.#readVersion = this.#version();
-    this.#seenVersion = this.#readVersion;
+  /** What the files are now; ask before they are read, for `markRead` once they are in use. */
+  version(): string {
+    return this.#paths.map(versionOf).join(' ');
+  }
+
+  /** The files as of `version` are no change any more. */
+  markRead(version = this.version()): void {
+    this.#readVersion = version;
+    this.#seenVersion = version;
   }
 
   start(): void {
@@ -45,14 +50,10 @@ export class FileWatch {
   }
 
   #look(): void {
-    const version = this.#version();
+    const version = this.version();
     const isSettled = version === this.#seenVersion;
     this.#seenVersion = version;
     if (isSettled && version !== this.#readVersion) this.#onChange();
-  }
-
-  #version(): string {
-    return this.#paths.map(versionOf).join(' ');
   }
 }
 

@@ -131,6 +131,8 @@ below. \`config.example.yaml\` has every key at its default. This page is made f
 - File paths are relative to the working directory.
 - Secrets are never logged or printed.
 - An empty section is the same as none.
+- Keys marked ↻ can change while the collector runs: send SIGHUP (\`systemctl reload\`). All others
+  wait for a restart. A reload with any mistake in it changes nothing.
 `;
 
 export const COLLECTOR_PAGES: ConfigPages = {
@@ -158,7 +160,12 @@ export function renderConfigurationPage(pages: ConfigPages): string {
 
 function table(keys: readonly ConfigKey[]): string {
   const rows = keys.map((key) => {
-    const cells = [`\`${key.path}\``, defaultCell(key), key.allowed, key.description];
+    const cells = [
+      `\`${key.path}\``,
+      defaultCell(key),
+      key.allowed,
+      key.description + (key.live ? ' ↻' : ''),
+    ];
     return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
   });
   return `${['| Key | Default | Allowed | Meaning |', '|---|---|---|---|', ...rows].join('\n')}\n`;

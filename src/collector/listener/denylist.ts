@@ -47,7 +47,7 @@ export class Denylist {
     this.#path = path;
     this.#observer = observer;
     if (path !== '') this.#files = new FileWatch([path], clock, () => void this.reload());
-    this.#load();
+    this.#prepare()();
   }
 
   /** Whether the certificate with these names is denied. */
@@ -56,13 +56,26 @@ export class Denylist {
     return this.#denied.has(canonical(fingerprint256)) || this.#denied.has(canonical(serialNumber));
   }
 
+  /**
+   * Reads the file again; the list is in use once the returned function is called. Throws
+   * OperatingError where it cannot be used, which the observer hears of as well.
+   */
+  prepareReload(): () => void {
+    try {
+      return this.#prepare();
+    } catch (error) {
+      this.#files?.markRead();
+      this.#observer.onReloadFailed(error as OperatingError);
+      throw error;
+    }
+  }
+
   /** Reads the file again now. True where it could be used; otherwise the old list stays. */
   reload(): boolean {
     try {
-      this.#load();
+      this.prepareReload()();
       return true;
-    } catch (error) {
-      this.#observer.onReloadFailed(error as OperatingError);
+    } catch {
       return false;
     }
   }
@@ -76,11 +89,15 @@ export class Denylist {
     this.#files?.close();
   }
 
-  #load(): void {
-    if (this.#path === '') return;
-    this.#files?.markRead();
-    this.#denied = readDenylist(this.#path);
-    this.#observer.onLoaded(this.#denied.size);
+  #prepare(): () => void {
+    if (this.#path === '') return () => {};
+    const version = this.#files?.version();
+    const denied = readDenylist(this.#path);
+    return () => {
+      this.#files?.markRead(version);
+      this.#denied = denied;
+      this.#observer.onLoaded(denied.size);
+    };
   }
 }
 

@@ -15,7 +15,7 @@ import type { RevocationLists } from './crl-file.ts';
 import { Denylist } from './denylist.ts';
 import type { ListenerMetrics } from './listener-metrics.ts';
 import { Revocations } from './revocations.ts';
-import { type CertificateFacts, type ReloadResult, TlsCredentials } from './tls-credentials.ts';
+import { type CertificateFacts, TlsCredentials } from './tls-credentials.ts';
 import { Trust } from './trust.ts';
 
 export interface GatekeeperDeps {
@@ -85,19 +85,19 @@ export class Gatekeeper {
     this.#revocations.watch();
   }
 
-  /** Reads the TLS files again now; a bad trio keeps the one in use. */
-  reloadCredentials(): ReloadResult {
-    return this.#credentials.reload();
-  }
-
-  /** Reads the denylist again now; a bad one keeps the one in use. True where it could be used. */
-  reloadDenylist(): boolean {
-    return this.#denylist.reload();
-  }
-
-  /** Reads the revocation lists again; bad ones keep those in use. */
-  reloadRevocations(): Promise<void> {
-    return this.#revocations.reload();
+  /**
+   * Reads all files again; they are in use once the returned function is called. Rejects with
+   * OperatingError where one of them cannot be used.
+   */
+  async prepareReload(): Promise<() => void> {
+    const credentials = this.#credentials.prepareReload();
+    const takeDenylist = this.#denylist.prepareReload();
+    const takeRevocations = await this.#revocations.prepareReload(credentials.authorities);
+    return () => {
+      credentials.take();
+      takeDenylist();
+      takeRevocations();
+    };
   }
 
   close(): void {

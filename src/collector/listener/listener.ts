@@ -27,7 +27,6 @@ import { Gatekeeper } from './gatekeeper.ts';
 import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
 import { readPeerIdentity } from './peer-identity.ts';
 import { type DoorSession, Session, type SessionTotals } from './session.ts';
-import type { ReloadResult } from './tls-credentials.ts';
 
 const CHECK_INTERVAL_MS = 1000;
 /**
@@ -119,24 +118,13 @@ export class Listener {
     for (const session of this.#sessions.values()) session.resumeReading();
   }
 
-  /** Reads the TLS files again for connections to come; a bad trio keeps the one in use. */
-  reloadCredentials(): ReloadResult {
+  /**
+   * Reads the TLS files, the denylist and the revocation lists again; they are in use once the
+   * returned function is called. Rejects with OperatingError where one of them cannot be used.
+   */
+  prepareReload(): Promise<() => void> {
     assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
-    return this.#gatekeeper.reloadCredentials();
-  }
-
-  /** Reads the denylist again; a bad one keeps the one in use. True where it could be used. */
-  reloadDenylist(): boolean {
-    assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
-    return this.#gatekeeper.reloadDenylist();
-  }
-
-  /** Reads all files again: the above, and the revocation lists. */
-  async reload(): Promise<void> {
-    assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
-    this.reloadCredentials();
-    this.reloadDenylist();
-    await this.#gatekeeper.reloadRevocations();
+    return this.#gatekeeper.prepareReload();
   }
 
   /** Takes no more connections; the open ones go on. */

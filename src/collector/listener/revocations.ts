@@ -37,11 +37,40 @@ export class Revocations {
 
   /** Reads the file for the first time. Rejects with OperatingError BAD_CRL. */
   async load(): Promise<void> {
-    if (this.#path === '') return;
-    this.#files?.markRead();
-    // Loaded here, because most installations do without, and the parser is large.
-    const { readCrlFile } = await import('./crl-file.ts');
-    this.#observer.onLoaded(await readCrlFile(this.#path, this.#authorities()));
+    const take = await this.#prepare(this.#authorities());
+    take();
+  }
+
+  /**
+   * Reads the file again, signed by one of `authorities`; the lists are in use once the returned
+   * function is called. Rejects with OperatingError where they cannot be used, which the observer
+   * hears of as well.
+   */
+  async prepareReload(authorities: readonly X509Certificate[]): Promise<() => void> {
+    try {
+      return await this.#prepare(authorities);
+    } catch (error) {
+      const fault = asOperatingError(error);
+      this.#observer.onReloadFailed(fault);
+      throw fault;
+    }
+  }
+
+  async #prepare(authorities: readonly X509Certificate[]): Promise<() => void> {
+    if (this.#path === '') return () => {};
+    const version = this.#files?.version();
+    try {
+      // Loaded here, because most installations do without, and the parser is large.
+      const { readCrlFile } = await import('./crl-file.ts');
+      const lists = await readCrlFile(this.#path, authorities);
+      return () => {
+        this.#files?.markRead(version);
+        this.#observer.onLoaded(lists);
+      };
+    } catch (error) {
+      this.#files?.markRead(version);
+      throw error;
+    }
   }
 
   /** Reads the file again. Resolves when it is in use, or the observer knows why not. */

@@ -39,6 +39,12 @@ export interface CertificateFacts {
   readonly validToMs: number;
 }
 
+/** Credentials that were read and are not in use yet. */
+export interface PreparedCredentials {
+  readonly authorities: readonly X509Certificate[];
+  readonly take: () => void;
+}
+
 export class TlsCredentials {
   readonly #paths: TlsPaths;
   readonly #clock: Clock;
@@ -73,18 +79,35 @@ export class TlsCredentials {
     return this.#current;
   }
 
-  /** Reads the files again now. On failure the old trio stays in use. */
-  reload(): ReloadResult {
-    this.#files.markRead();
+  /**
+   * Reads the files again and changes nothing yet. Throws OperatingError where they cannot be used,
+   * which the observer hears of as well.
+   */
+  prepareReload(): PreparedCredentials {
+    const version = this.#files.version();
     try {
       const loaded = this.#load();
-      this.#current = loaded.credentials;
-      this.#tell(loaded);
-      return { ok: true };
+      const take = () => {
+        this.#files.markRead(version);
+        this.#current = loaded.credentials;
+        this.#tell(loaded);
+      };
+      return { authorities: loaded.authorities, take };
     } catch (error) {
+      this.#files.markRead(version);
       const fault = asOperatingError(error);
       this.#observer.onReloadFailed(fault);
-      return { ok: false, error: fault };
+      throw fault;
+    }
+  }
+
+  /** Reads the files again now. On failure the old trio stays in use. */
+  reload(): ReloadResult {
+    try {
+      this.prepareReload().take();
+      return { ok: true };
+    } catch (error) {
+      return { ok: false, error: asOperatingError(error) };
     }
   }
 

@@ -158,7 +158,7 @@ describe('TLS credentials', () => {
     const before = old.client.connection.peerCertificates()[0]!;
 
     server.files.write({ keyPem: 'rubbish' });
-    expect(server.listener.reloadCredentials().ok).toBe(false);
+    await expect(server.listener.prepareReload()).rejects.toThrow('security.tls_');
     expect(await server.metric('tls_credentials_valid')).toBe(0);
     expect(await server.metric('tls_reload_failures_total')).toBe(1);
     expect(server.log.lines.some(({ level }) => level === 50)).toBe(true);
@@ -168,7 +168,7 @@ describe('TLS credentials', () => {
 
     const notAfter = new Date(Date.now() + 86_400_000);
     server.files.write(await newPair({ notAfter }));
-    expect(server.listener.reloadCredentials().ok).toBe(true);
+    (await server.listener.prepareReload())();
     const young = await bed.agent(server.address, agentCredentials);
     await eventually('a new one connects', () => young.isConnected);
     expect(young.client.connection.peerCertificates()[0]).not.toEqual(before);
