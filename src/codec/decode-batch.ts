@@ -16,7 +16,7 @@ import {
 import { type FieldBytes, type ScannedFrame, scanFrame } from './frame-scan.ts';
 import { firstAtLeast, firstImpossibleTime, readPackedTimes, readPackedUint32 } from './packed.ts';
 import { RowReader } from './row-form.ts';
-import { seriesTableOf, TABLE_ID_BYTES } from './series-table.ts';
+import { encodeSeriesTable, seriesTableId, seriesTableOf, TABLE_ID_BYTES } from './series-table.ts';
 import { parseSeriesTable, type TableLimits } from './table-parser.ts';
 import { asBuffer, decodeText } from './text.ts';
 
@@ -47,8 +47,22 @@ const MAX_REMEMBERED_TABLES = 4;
  */
 const MAX_REMEMBERED_BYTES = 4 * 1024 * 1024;
 const BYTES_PER_SERIES = 100;
+/** A table's bytes, its texts as strings of up to two bytes a character, its lists of labels. */
+const MEMORY_PER_TABLE_BYTE = 4;
 const DOUBLE_BYTES = 8;
 const SAMPLE_BYTES = 2 * DOUBLE_BYTES + 4;
+
+/**
+ * A table as a connection sent it, and what it says. Behind the decoder a table is known by what
+ * its series say: spelled in other bytes, with symbols that nothing uses for example, it is still
+ * the same, and takes no second place in the journal or in anybody's cache.
+ */
+interface RememberedTable {
+  /** What batches of the connection may name it by. */
+  readonly sentId: string;
+  readonly sentBytes: Uint8Array;
+  readonly table: SeriesTable;
+}
 
 /** The decoder of one connection; remembers the tables that the connection used last. */
 export class BatchDecoder {
@@ -56,7 +70,7 @@ export class BatchDecoder {
   readonly #rows: RowReader;
   readonly #noTable = seriesTableOf(new Uint8Array(0), []);
   /** Latest use first. */
-  #tables: SeriesTable[] = [];
+  #tables: RememberedTable[] = [];
 
   constructor(limits: DecodeLimits) {
     this.#limits = limits;
@@ -153,7 +167,7 @@ export class BatchDecoder {
       return refuse('bad_frame', why);
     }
     const id = frame.toString('hex', tableIdStart, tableIdEnd);
-    const place = this.#tables.findIndex((known) => known.id === id);
+    const place = this.#tables.findIndex((known) => known.sentId === id);
     if (place >= 0) return { ok: true, value: this.#use(place) };
     return refuse('bad_series', `series_table_id ${id} names no table that came before`);
   }
@@ -161,35 +175,44 @@ export class BatchDecoder {
   #sentTable(field: FieldBytes): Step<SeriesTable> {
     const { bytes, start, end } = field;
     const place = this.#tables.findIndex(
-      (table) =>
-        table.bytes.length === field.length &&
-        bytes.compare(table.bytes, 0, table.bytes.length, start, end) === 0,
+      ({ sentBytes }) =>
+        sentBytes.length === field.length &&
+        bytes.compare(sentBytes, 0, sentBytes.length, start, end) === 0,
     );
     if (place >= 0) return { ok: true, value: this.#use(place) };
     const encoded = field.view();
     const parsed = parseSeriesTable(encoded, this.#limits);
     if (!parsed.ok) return refuse('bad_series', parsed.message);
-    const table = seriesTableOf(encoded, parsed.series);
-    this.#remember(table);
+    const table = encodeSeriesTable(parsed.series);
+    const sentId = seriesTableId(encoded);
+    // What our own encoder made is the same again, and then held once.
+    const sentBytes = sentId === table.id ? table.bytes : new Uint8Array(encoded);
+    this.#remember({ sentId, sentBytes, table });
     return { ok: true, value: table };
   }
 
   #use(place: number): SeriesTable {
-    const table = this.#tables[place]!;
+    const used = this.#tables[place]!;
     if (place > 0) {
       this.#tables.splice(place, 1);
-      this.#tables.unshift(table);
+      this.#tables.unshift(used);
     }
-    return table;
+    return used.table;
   }
 
-  #remember(table: SeriesTable): void {
+  #remember(newest: RememberedTable): void {
     let bytes = 0;
-    this.#tables = [table, ...this.#tables].slice(0, MAX_REMEMBERED_TABLES).filter((kept) => {
-      bytes += kept.bytes.length + BYTES_PER_SERIES * kept.series.length;
-      return kept === table || bytes <= MAX_REMEMBERED_BYTES;
+    this.#tables = [newest, ...this.#tables].slice(0, MAX_REMEMBERED_TABLES).filter((kept) => {
+      bytes += memoryOf(kept);
+      return kept === newest || bytes <= MAX_REMEMBERED_BYTES;
     });
   }
+}
+
+function memoryOf({ sentBytes, table }: RememberedTable): number {
+  const parsed =
+    MEMORY_PER_TABLE_BYTE * table.bytes.length + BYTES_PER_SERIES * table.series.length;
+  return sentBytes === table.bytes ? parsed : parsed + sentBytes.length;
 }
 
 function refuse(reason: BatchRejectReason, message: string): Step<never> {

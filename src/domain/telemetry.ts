@@ -21,11 +21,11 @@ export interface Series {
   readonly unit: string;
 }
 
-/** The identities a batch's samples point into. Shared by all batches with the same table bytes. */
+/** The identities a batch's samples point into. Shared by all batches with the same series. */
 export interface SeriesTable {
   /** First 16 bytes of the SHA-256 of `bytes`, as 32 hex digits. */
   readonly id: string;
-  /** The encoded `SeriesTable` message, owned by this object. */
+  /** The `SeriesTable` message as our own encoder writes these series; owned by this object. */
   readonly bytes: Uint8Array;
   readonly series: readonly Series[];
 }

@@ -5,7 +5,8 @@ import {
   type DecodeResult,
 } from '../../src/codec/decode-batch.ts';
 import { encodeBatch } from '../../src/codec/encode-batch.ts';
-import { encodeSeriesTable } from '../../src/codec/series-table.ts';
+import { encodeSeriesTable, seriesTableId } from '../../src/codec/series-table.ts';
+import { seriesTableIdField } from '../../src/codec/table-naming.ts';
 import type { Batch, SampleColumns } from '../../src/domain/telemetry.ts';
 import {
   bytesField,
@@ -85,7 +86,7 @@ describe('BatchDecoder', () => {
       '12016e', // node_id "n"
       '1805', // epoch 5
       '2006', // sequence 6
-      '2a0f0a000a0275700a0161120408011801', // series_table: "", "up", "a"; {name 1, kind gauge}
+      '2a0c0a000a027570120408011801', // series_table: "", "up"; {name 1, kind gauge}
       '32020000', // series 0 0
       '3a03d00f01', // timestamps +1000, -1
       '4210000000000000f83f000000000000e0bf', // values 1.5, -0.5
@@ -108,6 +109,20 @@ describe('BatchDecoder', () => {
     const { nodeId, epoch, sequence, table, samples } = accepted(decode(Buffer.from(hex, 'hex')));
     const encoded = encodeBatch({ nodeId, epoch, sequence, table, samples });
     expect(Buffer.from(encoded).toString('hex')).toBe(hex);
+  });
+
+  it('knows a table by what its series say, whatever symbols are sent with it', () => {
+    const up = (unused: string) =>
+      `0801 12016e 1805 2006 2a0f 0a00 0a027570 0a01${unused} 120408011801 3200 3a00 4200`;
+    const decoder = new BatchDecoder(TEST_LIMITS);
+    const bytes = (hex: string) => Buffer.from(hex.replaceAll(' ', ''), 'hex');
+    const [a, b] = ['61', '62'].map((unused) => accepted(decoder.decode(bytes(up(unused)))).table);
+    expect(b?.id).toBe(a?.id);
+    expect(b?.bytes).toEqual(encodeSeriesTable(a?.series ?? []).bytes);
+    // Batches go on naming it by what was sent.
+    const sent = bytes('0a000a0275700a0162120408011801');
+    const named = `0801 12016e 1805 2007 ${Buffer.from(seriesTableIdField(seriesTableId(sent))).toString('hex')} 3200 3a00 4200`;
+    expect(accepted(decoder.decode(bytes(named))).table.id).toBe(a?.id);
   });
 
   it('is understood by another protobuf decoder', () => {
