@@ -52,6 +52,8 @@ import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
 import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
 
 const MAINTENANCE_INTERVAL_MS = 1000;
+/** Nodes on a page that names the worst. */
+const NODES_SHOWN = 100;
 /** How long agents may take to get their last acknowledgements. */
 const LISTENER_CLOSE_DEADLINE_MS = 5000;
 /** Parquet files are finished early once they hold back this share of the journal's budget. */
@@ -111,6 +113,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
 
   const { gate, series, admission } = createAdmission(config, deps, registry, journal);
   pages.set('cardinality', () => cardinalityReport(series));
+  pages.set('gaps', () => ({ nodes: journal.nodesWithGaps(NODES_SHOWN) }));
   const ingest = createIngest(config, deps, registry, { journal, gate, admission });
   const listener = createListener(config, deps, registry, ingest);
   gate.onOverload((is) => (is ? listener.pauseReading() : listener.resumeReading()));

@@ -5,7 +5,8 @@ import {
   type DecodeResult,
 } from '../../src/codec/decode-batch.ts';
 import { encodeBatch } from '../../src/codec/encode-batch.ts';
-import { encodeSeriesTable } from '../../src/codec/series-table.ts';
+import { encodeSeriesTable, seriesTableId } from '../../src/codec/series-table.ts';
+import { seriesTableIdField } from '../../src/codec/table-naming.ts';
 import type { Batch } from '../../src/domain/telemetry.ts';
 import { bytesField, TEST_LIMITS, type WireBatch, wireBatch } from '../helpers/wire-batch.ts';
 
@@ -102,5 +103,19 @@ describe('a named table', () => {
     const decoder = new BatchDecoder(TEST_LIMITS);
     accepted(decoder.decode(encodeBatch({ ...whole, table: large })));
     expect(decoder.decode(named(large.id)).ok).toBe(true);
+  });
+
+  it('knows a table by what its series say, whatever symbols are sent with it', () => {
+    const up = (unused: string) =>
+      `0801 12016e 1805 2006 2a0f 0a00 0a027570 0a01${unused} 120408011801 3200 3a00 4200`;
+    const decoder = new BatchDecoder(TEST_LIMITS);
+    const bytes = (hex: string) => Buffer.from(hex.replaceAll(' ', ''), 'hex');
+    const [a, b] = ['61', '62'].map((unused) => accepted(decoder.decode(bytes(up(unused)))).table);
+    expect(b?.id).toBe(a?.id);
+    expect(b?.bytes).toEqual(encodeSeriesTable(a?.series ?? []).bytes);
+    // Batches go on naming it by what was sent.
+    const sent = bytes('0a000a0275700a0162120408011801');
+    const named = `0801 12016e 1805 2007 ${Buffer.from(seriesTableIdField(seriesTableId(sent))).toString('hex')} 3200 3a00 4200`;
+    expect(accepted(decoder.decode(bytes(named))).table.id).toBe(a?.id);
   });
 });

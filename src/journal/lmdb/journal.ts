@@ -185,6 +185,11 @@ export class Journal implements AppendLog {
     return this.#core.gaps;
   }
 
+  /** The nodes with the most of them since the start of the process. */
+  nodesWithGaps(limit: number): { nodeId: string; gaps: number }[] {
+    return this.#core.producers.mostGaps(limit);
+  }
+
   /** What is known of a sequence; `append` takes only new ones. */
   producer(nodeId: string, epoch: number, sequence: number): ProducerState {
     return this.#core.producers.state(nodeId, epoch, sequence);

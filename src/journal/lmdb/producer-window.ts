@@ -20,6 +20,12 @@ import { assert } from '../../lib/errors.ts';
 /** How many sequences above the lowest unanswered one a client may have under way. */
 export const WINDOW_SEQUENCES = 1024;
 
+/**
+ * Gaps that are counted of one producer, since the start: an agent that lost a spool skips some
+ * thousands, and a number of 2^53 says nothing but that somebody sent it.
+ */
+const COUNTED_GAPS_MAX = 1_000_000;
+
 const WORDS = WINDOW_SEQUENCES / 32;
 /** Bytes of an encoded window: floor as float64, then the bitmap. */
 export const WINDOW_BYTES = 8 + 4 * WORDS;
@@ -31,6 +37,7 @@ export class ProducerWindow {
   #floor = 0;
   #passedTo = 0;
   #fresh = true;
+  #countedGaps = 0;
   /** Bit `sequence % WINDOW_SEQUENCES`, for the sequences above the floor. */
   readonly #bits: Uint32Array;
 
@@ -41,6 +48,11 @@ export class ProducerWindow {
   /** Everything up to here is durable or a known gap. */
   get floor(): number {
     return this.#floor;
+  }
+
+  /** Known gaps since the start of the process, COUNTED_GAPS_MAX at most. */
+  get countedGaps(): number {
+    return this.#countedGaps;
   }
 
   /** The newest known gap; 0 where there is none. */
@@ -57,9 +69,15 @@ export class ProducerWindow {
 
   /**
    * Marks `sequence` durable and returns by how much the count of known gaps changes: holes that
-   * fell out of the window, or −1 for a hole that was filled after all.
+   * fell out of the window, as many as are counted, or −1 for a hole that was filled after all.
    */
   add(sequence: number): number {
+    const gaps = Math.min(this.#add(sequence), COUNTED_GAPS_MAX - this.#countedGaps);
+    this.#countedGaps = Math.max(0, this.#countedGaps + gaps);
+    return gaps;
+  }
+
+  #add(sequence: number): number {
     assert(
       Number.isSafeInteger(sequence) && sequence > 0,
       `sequence ${sequence} cannot be tracked`,
@@ -106,6 +124,7 @@ export class ProducerWindow {
     copy.#floor = this.#floor;
     copy.#passedTo = this.#passedTo;
     copy.#fresh = this.#fresh;
+    copy.#countedGaps = this.#countedGaps;
     return copy;
   }
 

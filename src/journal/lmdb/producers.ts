@@ -67,6 +67,12 @@ const TICK_MS = 1 / 1024;
 
 const NEVER: Now = { wallMs: 0, monotonicMs: 0 };
 
+function gapsOf(epochs: ReadonlyMap<number, Producer>): number {
+  let gaps = 0;
+  for (const { window } of epochs.values()) gaps += window.countedGaps;
+  return gaps;
+}
+
 interface NodeEpochs {
   /** In order of use, least recent first. */
   readonly epochs: Map<number, Producer>;
@@ -93,6 +99,15 @@ export class Producers {
     if (producer === undefined) return epoch <= node.forgottenTo ? 'out_of_window' : 'new';
     if (producer.pending.has(sequence)) return 'pending';
     return producer.window.state(sequence);
+  }
+
+  /** The nodes with the most known gaps since the start, most first. */
+  mostGaps(limit: number): { nodeId: string; gaps: number }[] {
+    return [...this.#nodes]
+      .map(([nodeId, { epochs }]) => ({ nodeId, gaps: gapsOf(epochs) }))
+      .filter(({ gaps }) => gaps > 0)
+      .sort((a, b) => b.gaps - a.gaps)
+      .slice(0, limit);
   }
 
   begin(step: ProducerStep): void {

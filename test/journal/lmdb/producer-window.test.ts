@@ -101,6 +101,14 @@ describe('producer window', () => {
     expect(window.add(1_000_000)).toBe(1_000_000 - WINDOW_SEQUENCES - 4);
   });
 
+  test('counts a bounded number of holes, however far a sequence jumps', () => {
+    const window = new ProducerWindow();
+    window.add(1);
+    expect(window.add(Number.MAX_SAFE_INTEGER)).toBe(1_000_000);
+    expect(window.copy().countedGaps).toBe(1_000_000);
+    expect(window.state(Number.MAX_SAFE_INTEGER)).toBe('durable');
+  });
+
   test('takes a hole back when the sequence was under way while the window moved', () => {
     const window = new ProducerWindow();
     window.add(1);
