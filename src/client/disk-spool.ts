@@ -112,8 +112,7 @@ export class DiskSpool implements Spool {
     this.#lastNumber = found.lastNumber;
     this.#damages = found.damages;
     this.recovered = this.#recover(found.segments);
-    const lastEpoch = this.recovered.at(-1)?.epoch ?? 0;
-    this.epoch = Math.max(options.newEpoch, lastEpoch + 1);
+    this.epoch = Math.max(options.newEpoch, lastEpochOf(found.segments) + 1);
     this.#retire();
   }
 
@@ -246,7 +245,7 @@ export class DiskSpool implements Spool {
   #roomyActive(frameBytes: number): SpoolSegment {
     const active = this.#active;
     if (active !== undefined && active.bytes + frameBytes <= this.#segmentBytes) return active;
-    this.#active = undefined;
+    this.#seal();
     const { dir, nodeId } = this.#options;
     fs.mkdirSync(dir, { recursive: true, mode: 0o750 });
     this.#lastNumber += 1;
@@ -254,6 +253,12 @@ export class DiskSpool implements Spool {
     this.#segments.push(segment);
     this.#active = segment;
     return segment;
+  }
+
+  /** Appends no more to the active file; one that is not on disk yet is closed when it is. */
+  #seal(): void {
+    if (this.#active?.isDirty === false) this.#active.close();
+    this.#active = undefined;
   }
 
   /** Without haste: where the mark is lost, the batch is sent once more and found a duplicate. */
@@ -276,6 +281,7 @@ export class DiskSpool implements Spool {
     this.#active = undefined;
     if (failed?.live === 0) this.#discard(failed);
     this.#retire();
+    this.#planSync();
     this.#cancelRetry?.();
     this.#cancelRetry = this.#clock.after(RETRY_INTERVAL_MS, () => {
       this.#cancelRetry = undefined;
@@ -288,7 +294,7 @@ export class DiskSpool implements Spool {
   #evacuate(segment: SpoolSegment): void {
     for (const entry of this.#entries.values()) {
       if (!('segment' in entry.place) || entry.place.segment !== segment) continue;
-      if (this.#memoryBytes + entry.batch.bytes > MEMORY_BYTES_MAX) return;
+      if (this.#memoryBytes + entry.batch.bytes > MEMORY_BYTES_MAX) break;
       const frame = this.frame(entry.batch);
       if (frame === undefined) continue;
       entry.place = { frame };
@@ -311,7 +317,7 @@ export class DiskSpool implements Spool {
         this.#evacuate(segment);
         this.#diskFailed(error);
       }
-      if (segment !== this.#active) segment.close();
+      if (segment !== this.#active && !segment.isDirty) segment.close();
     }
     this.#cancelSync = undefined;
     if (this.#segments.some(({ isDirty }) => isDirty)) this.#planSync();
@@ -348,14 +354,24 @@ export class DiskSpool implements Spool {
 
   async #close(): Promise<void> {
     if (this.#waiting.size > 0) this.#store();
+    this.#seal();
+    this.#retire();
+    // A sync that is under way may not hold what was written since it began.
+    while (this.#segments.some(({ isDirty }) => isDirty)) await this.#sync();
     this.#cancelSync?.();
     this.#cancelRetry?.();
-    this.#active = undefined;
-    this.#retire();
-    await this.#sync();
     for (const segment of this.#segments) segment.close();
     await this.#lock.release();
   }
+}
+
+/** The largest epoch that the files speak of; 0 where they hold nothing. */
+function lastEpochOf(found: readonly FoundSegment[]): number {
+  let last = 0;
+  for (const { records } of found) {
+    for (const { epoch } of records) last = Math.max(last, epoch);
+  }
+  return last;
 }
 
 const NO_FRAME = new Uint8Array(0);

@@ -120,6 +120,7 @@ export class SpoolSegment {
   close(): void {
     const fd = this.#fd;
     this.#fd = undefined;
+    this.#isDirty = false;
     // A sync that is under way closes the file when it has ended.
     if (fd !== undefined && this.#syncing === undefined) fs.closeSync(fd);
   }

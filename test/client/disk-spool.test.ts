@@ -45,6 +45,19 @@ test('a process that is killed leaves everything it put, and nothing that was do
   expect(after.spool.recovered).toEqual(batches.slice(2));
 });
 
+test('an epoch of which everything is done is not used again, whatever the clock says', async () => {
+  const dir = tempDir();
+  const { spool } = await openSpool({ dir, newEpoch: 1000 });
+  const batches = putAll(spool, [1, 2]);
+  spool.remove(batches[0]!);
+  spool.remove(batches[1]!);
+  const copy = tempDir();
+  fs.cpSync(dir, copy, { recursive: true, filter: (file) => !file.endsWith('.sock') });
+  const after = await openSpool({ dir: copy, newEpoch: 1000 });
+  expect(after.spool.recovered).toEqual([]);
+  expect(after.spool.epoch).toBe(1001);
+});
+
 test('room is counted across runs', async () => {
   const dir = tempDir();
   const first = await openSpool({ dir, maxBytes: 2000 });
