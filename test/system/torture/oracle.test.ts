@@ -123,8 +123,16 @@ test('a restart that does not look at the visible files is found out as doubles'
 });
 
 test('a duplicate that is acknowledged before it is durable is found out as loss', async () => {
+  const file = 'src/collector/ingest/ingest.js';
   const { verdict } = await torment(
-    [{ file: 'src/collector/ingest/ingest.js', from: 'await journal.durable();', to: '' }],
+    [
+      { file, from: 'await this.#deps.journal.durable();', to: '' },
+      {
+        file,
+        from: 'await this.#book({ received, duplicate',
+        to: 'this.#book({ received, duplicate',
+      },
+    ],
     'kill',
     { only: 'slow commit', kills: 3 },
   );
