@@ -88,6 +88,7 @@ interface RawOptions {
   key?: string;
   ca?: string;
   serverName?: string;
+  transport?: 'quic' | 'tls';
   nodeId?: string;
   source?: SourceKind[];
   interval?: number;
@@ -118,6 +119,7 @@ function withOptions(config: AgentConfig, raw: RawOptions): AgentConfig {
     server: over(config.server, {
       addr: raw.server,
       server_name: raw.serverName,
+      transport: raw.transport,
       node_id: raw.nodeId,
     }),
     security: over(config.security, {
@@ -172,6 +174,12 @@ function defineCommand(): Command {
 function addServerOptions(command: Command): void {
   command
     .option('--server <host:port>', 'the collector; IPv6 addresses in brackets')
+    .addOption(
+      new Option(
+        '--transport <kind>',
+        'QUIC, or TLS over TCP where the network blocks UDP (default: quic)',
+      ).choices(['quic', 'tls']),
+    )
     .option('--cert <file>', 'client certificate chain, PEM, leaf first')
     .option('--key <file>', 'private key of the certificate, PEM')
     .option('--ca <file>', 'authorities that may have signed the collector’s certificate, PEM')

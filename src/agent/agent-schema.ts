@@ -21,6 +21,10 @@ const server = z.strictObject({
     .string()
     .default(D.server.addr)
     .describe('The collector, HOST:PORT; IPv6 addresses in brackets (--server).'),
+  transport: z
+    .enum(['quic', 'tls'])
+    .default(D.server.transport)
+    .describe('QUIC, or TLS over TCP where the network blocks UDP (--transport).'),
   server_name: z
     .string()
     .default(D.server.server_name)

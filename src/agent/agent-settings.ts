@@ -15,6 +15,7 @@ import { SOURCE_KINDS, type SourceKind } from './sources/source-kinds.ts';
 /** Where to send, and as whom. */
 export interface ServerSettings {
   readonly remote: QuicAddress;
+  readonly transport: 'quic' | 'tls';
   readonly serverName: string;
   readonly certFile: string;
   readonly keyFile: string;
@@ -107,6 +108,7 @@ function toServer({ server, security }: AgentConfig): ServerSettings {
   const remote = parseServer(server.addr);
   return {
     remote,
+    transport: server.transport,
     serverName: server.server_name === '' ? defaultServerName(remote.host) : server.server_name,
     certFile: required(security.tls_cert_path, '--cert FILE', 'the client certificate'),
     keyFile: required(security.tls_key_path, '--key FILE', 'the private key of the certificate'),

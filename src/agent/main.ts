@@ -7,6 +7,7 @@ import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { createLogger } from '../observability/logger.ts';
 import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
+import { tlsStack } from '../transport/tls/tls-endpoint.ts';
 import { processEnvironment } from '../config/environment.ts';
 import { parseAgentCommand } from './agent-command.ts';
 import type { AgentSettings } from './agent-settings.ts';
@@ -41,7 +42,8 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const deps = { clock: systemClock, logger: openLogger(settings), stack: quicheStack };
+  const stack = settings.server.transport === 'tls' ? tlsStack : quicheStack;
+  const deps = { clock: systemClock, logger: openLogger(settings), stack };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);
   const outcome = await agent.run();

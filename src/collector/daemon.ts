@@ -50,6 +50,7 @@ import { WriterThread } from './writers/writer-thread.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
 import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
 import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
+import { tlsStack } from '../transport/tls/tls-endpoint.ts';
 
 const MAINTENANCE_INTERVAL_MS = 1000;
 /** Nodes on a page that names the worst. */
@@ -340,7 +341,13 @@ function createListener(
 ): Listener {
   const metrics = createListenerMetrics(registry);
   const stack = config.server.quic_stack === 'quinn' ? quinnStack : quicheStack;
-  const deps = { stack, clock, logger: logger.child({ stage: 'listener' }), metrics };
+  const deps = {
+    stack,
+    tcpStack: tlsStack,
+    clock,
+    logger: logger.child({ stage: 'listener' }),
+    metrics,
+  };
   return new Listener(deps, config, { open: (peer) => ingest.open(peer) });
 }
 

@@ -26,6 +26,15 @@ const server = z.strictObject({
     .describe(
       'UDP address and port of the QUIC endpoint. IPv6 in brackets; port 0 picks a free one.',
     ),
+  tcp_listen_addr: z
+    .string()
+    .refine((text) => text === '' || parseSocketAddress(text) !== undefined)
+    .meta({ allowed: 'an IP address and a port, for example 0.0.0.0:5001, or nothing' })
+    .default('')
+    .describe(
+      'TCP address and port for agents whose network blocks UDP: the same certificates and frames ' +
+        'over TLS 1.3. Empty: none.',
+    ),
   max_connections: count(1, 100_000)
     .default(1000)
     .describe(

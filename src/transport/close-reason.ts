@@ -8,6 +8,7 @@ import type { QuicCloseReason } from './quic-endpoint.ts';
 export const TRANSPORT_NO_ERROR = 0x0;
 export const TRANSPORT_INTERNAL_ERROR = 0x1;
 export const TRANSPORT_CONNECTION_REFUSED = 0x2;
+export const TRANSPORT_PROTOCOL_VIOLATION = 0xa;
 export const TRANSPORT_NO_VIABLE_PATH = 0x10;
 
 /** What we ended the connection with, where it was us and not the stack. */

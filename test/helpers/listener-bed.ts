@@ -18,6 +18,7 @@ import { QuicTestBed, type TestClient, type TestClientOptions } from './quic-pai
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
 import { TEST_HELLO } from './test-hello.ts';
 import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 
 export interface ReceivedFrame {
   readonly peer: PeerIdentity;
@@ -112,7 +113,7 @@ export class ListenerBed {
     const door = new RecordingDoor();
     const metrics = createListenerMetrics(registry);
     const clock = settings.clock ?? systemClock;
-    const deps = { stack: quicheStack, clock, logger: log.logger, metrics };
+    const deps = { stack: quicheStack, tcpStack: tlsStack, clock, logger: log.logger, metrics };
     const listener = new Listener(deps, config, door);
     const address = await listener.start();
     this.#listeners.push(listener);

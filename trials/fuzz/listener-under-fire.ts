@@ -24,6 +24,7 @@ import type {
   QuicHandlers,
 } from '../../src/transport/quic-endpoint.ts';
 import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 import { Listener } from '../../src/collector/listener/listener.ts';
 import {
   createListenerMetrics,
@@ -120,7 +121,7 @@ export class ListenerUnderFire {
       },
     };
     const listener = new Listener(
-      { stack: quicheStack, clock: systemClock, logger, metrics },
+      { stack: quicheStack, tcpStack: tlsStack, clock: systemClock, logger, metrics },
       config,
       { open: door },
     );

@@ -24,6 +24,8 @@ export interface TrafficCounters {
 export interface ListenerSnapshot {
   readonly connections: number;
   readonly handshakes: number;
+  /** Of `connections`, those over TLS and TCP. */
+  readonly tcpConnections: number;
   readonly streams: number;
   readonly framesInFlight: number;
   readonly unfinishedFrameBytes: number;
@@ -193,6 +195,7 @@ function createDenylistMetrics(
 const NOT_STARTED: ListenerSnapshot = {
   connections: 0,
   handshakes: 0,
+  tcpConnections: 0,
   streams: 0,
   framesInFlight: 0,
   unfinishedFrameBytes: 0,
@@ -227,6 +230,11 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
     'connections',
     'Connections at present, those in their handshake included.',
     (s) => s.connections,
+  ],
+  [
+    'tcp_connections',
+    'Of the connections, those over TLS and TCP (server.tcp_listen_addr).',
+    (s) => s.tcpConnections,
   ],
   ['handshakes', 'Handshakes in flight.', (s) => s.handshakes],
   ['streams', 'Streams of agents that are open.', (s) => s.streams],

@@ -40,6 +40,8 @@ const CLOSE_LINGER_MS = 100;
 
 export interface ListenerDeps {
   readonly stack: QuicStack;
+  /** For `server.tcp_listen_addr`. */
+  readonly tcpStack: QuicStack;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: ListenerMetrics;
@@ -67,7 +69,8 @@ export class Listener {
   readonly #totals = emptyTotals();
   readonly #frameBuffers = new FrameBuffers();
   #gatekeeper: Gatekeeper | undefined;
-  #endpoint: QuicEndpoint | undefined;
+  /** The one of UDP first. */
+  #endpoints: readonly QuicEndpoint[] = [];
   #stopChecks: () => void = () => {};
   #isPaused = false;
   #closing: Promise<void> | undefined;
@@ -79,14 +82,16 @@ export class Listener {
     this.#failureLog = new FailureLog(deps.clock);
   }
 
-  /** Loads the credentials and binds the socket. Rejects with OperatingError. */
+  /** Loads the credentials and binds the sockets. Rejects with OperatingError. */
   async start(): Promise<QuicAddress> {
-    assert(this.#endpoint === undefined, 'a listener is started once');
-    const { clock, metrics } = this.#deps;
+    assert(this.#endpoints.length === 0, 'a listener is started once');
+    const { clock, metrics, stack, tcpStack } = this.#deps;
+    const { listen_addr, tcp_listen_addr } = this.#config.server;
     const gatekeeper = await this.#openGatekeeper();
-    const endpoint = await this.#openEndpoint(gatekeeper);
+    const endpoint = await this.#openEndpoint(stack, listen_addr, gatekeeper);
+    this.#endpoints = [endpoint];
+    if (tcp_listen_addr !== '') await this.#openTcp(tcpStack, tcp_listen_addr, gatekeeper);
     this.#gatekeeper = gatekeeper;
-    this.#endpoint = endpoint;
     gatekeeper.watch();
     this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
     metrics.observe(() => this.#snapshot(endpoint));
@@ -129,7 +134,7 @@ export class Listener {
 
   /** Takes no more connections; the open ones go on. */
   stopAccepting(): void {
-    this.#endpoint?.stopAccepting();
+    for (const endpoint of this.#endpoints) endpoint.stopAccepting();
   }
 
   /**
@@ -152,7 +157,10 @@ export class Listener {
     if (this.#sessions.size > 0) {
       await sleep(clock, Math.max(0, Math.min(CLOSE_LINGER_MS, endMs - clock.monotonicMs())));
     }
-    await this.#endpoint?.close(CLOSE_CODES.stopping, 'collector is stopping');
+    const closing = this.#endpoints.map((endpoint) =>
+      endpoint.close(CLOSE_CODES.stopping, 'collector is stopping'),
+    );
+    await Promise.all(closing);
   }
 
   #hasUnanswered(): boolean {
@@ -170,11 +178,23 @@ export class Listener {
     return Gatekeeper.open({ clock, logger, metrics, tryOut, onChange }, this.#config.security);
   }
 
-  #openEndpoint(gatekeeper: Gatekeeper): Promise<QuicEndpoint> {
+  /** A port that is taken must not leave the one of UDP open. */
+  async #openTcp(stack: QuicStack, addr: string, gatekeeper: Gatekeeper): Promise<void> {
+    try {
+      const endpoint = await this.#openEndpoint(stack, addr, gatekeeper);
+      this.#endpoints = [...this.#endpoints, endpoint];
+      this.#deps.logger.info({ tcpListenAddress: endpoint.address }, 'listens for TLS over TCP');
+    } catch (error) {
+      await this.#endpoints[0]?.close(CLOSE_CODES.stopping, 'collector is stopping');
+      throw error;
+    }
+  }
+
+  #openEndpoint(stack: QuicStack, addr: string, gatekeeper: Gatekeeper): Promise<QuicEndpoint> {
     const { server } = this.#config;
-    const { stack, clock, logger, metrics } = this.#deps;
-    const bind = parseSocketAddress(server.listen_addr);
-    assert(bind !== undefined, 'server.listen_addr was validated with the configuration');
+    const { clock, logger, metrics } = this.#deps;
+    const bind = parseSocketAddress(addr);
+    assert(bind !== undefined, 'addresses were validated with the configuration');
     return stack.openEndpoint(
       {
         bind,
@@ -330,18 +350,21 @@ export class Listener {
     }
   }
 
-  #snapshot(endpoint: QuicEndpoint): ListenerSnapshot {
+  #snapshot(udp: QuicEndpoint): ListenerSnapshot {
     const sessions = this.#sessions;
+    const endpoints = this.#endpoints;
+    const tcp = endpoints[1];
     return {
-      connections: endpoint.connections,
-      handshakes: endpoint.handshakes,
+      connections: sum(endpoints, ({ connections }) => connections),
+      handshakes: sum(endpoints, ({ handshakes }) => handshakes),
+      tcpConnections: tcp?.connections ?? 0,
       streams: this.#totals.streams,
       framesInFlight: this.#totals.framesInFlight,
       unfinishedFrameBytes: this.#totals.unfinishedFrameBytes,
       isPaused: this.#isPaused,
-      receiveBufferBytes: endpoint.receiveBufferBytes,
+      receiveBufferBytes: udp.receiveBufferBytes,
       traffic: this.#totals,
-      quic: endpoint.counters,
+      quic: udp.counters,
       // Only this one has to ask every session.
       get ackBytesQueued() {
         let bytes = 0;
@@ -350,6 +373,10 @@ export class Listener {
       },
     };
   }
+}
+
+function sum(endpoints: readonly QuicEndpoint[], of: (endpoint: QuicEndpoint) => number): number {
+  return endpoints.reduce((total, endpoint) => total + of(endpoint), 0);
 }
 
 function transportOf(server: ServerConfig): QuicTransportOptions {

@@ -55,6 +55,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   transport: ['lib'],
   'transport/quiche': ['lib', 'transport'],
   'transport/quinn': ['lib', 'transport'],
+  'transport/tls': ['lib', 'transport'],
   journal: BASE,
   'journal/lmdb': [...BASE, 'journal'],
   warehouse: BASE,
@@ -97,7 +98,7 @@ const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonl
     },
     {
       from: /^src\/(collector\/daemon|collector\/cli\/run-conformance|agent\/main)\.ts$/,
-      to: /^src\/transport\/(quiche\/quiche|quinn\/quinn)-endpoint\.ts$/,
+      to: /^src\/transport\/(quiche\/quiche|quinn\/quinn|tls\/tls)-endpoint\.ts$/,
       why: 'composition roots choose the transport',
     },
     {

@@ -20,7 +20,7 @@ interface Bind {
   readonly port: number;
 }
 
-/** Checks the QUIC address and the metrics address. */
+/** Checks the addresses of agents and the metrics address. */
 export async function checkPorts(config: Config): Promise<Check[]> {
   const list = new CheckList('port');
   const { metrics_addr: host, metrics_port: port } = config.observability;
@@ -30,6 +30,11 @@ export async function checkPorts(config: Config): Promise<Check[]> {
     const bind = { key: 'server.listen_addr', what: 'UDP', ...quic } as const;
     await check(list, bind, metrics, bindUdp);
     await checkBuffer(list, config.server.socket_buffer_bytes);
+  }
+  const tcp = parseSocketAddress(config.server.tcp_listen_addr);
+  if (tcp !== undefined) {
+    const bind = { key: 'server.tcp_listen_addr', what: 'TCP', ...tcp } as const;
+    await check(list, bind, metrics, bindTcp);
   }
   await check(list, metrics, metrics, bindTcp);
   return list.entries;
