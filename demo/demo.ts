@@ -5,6 +5,7 @@
  *
  * Fleet time runs faster than the clock, so that seconds of demo make an hour or so of history.
  */
+import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -13,6 +14,7 @@ import { Deployment } from '../trials/harness/deployment.ts';
 import { SimulatedFleet } from '../trials/harness/simulated-fleet.ts';
 import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
 import { sleep, systemClock } from '../src/lib/clock.ts';
+import { packageFile } from '../src/lib/package-root.ts';
 import { formatTable } from './format-table.ts';
 import { OPERATOR_QUESTIONS } from './operator-questions.ts';
 import { ProgressLine } from './progress-line.ts';
@@ -32,6 +34,9 @@ const BATCH_INTERVAL_MS = 100;
 const FLEET_STEP_MS = 15_000;
 const PROGRESS_INTERVAL_MS = 1000;
 const DRAIN_DEADLINE_MS = 30_000;
+const START_DEADLINE_MS = 30_000;
+/** In the demo's directory, with --keep. */
+const LOG_FILE = 'collector.log';
 
 /** What the demo proves; `rows` is counted by DuckDB. */
 export interface DemoSummary {
@@ -63,7 +68,7 @@ export async function runDemo(options: DemoOptions, print: Print): Promise<numbe
     try {
       return await sendAndCheck(options, deployment, daemon, print);
     } finally {
-      if (!options.keep) await daemon.kill();
+      await daemon.kill();
     }
   } finally {
     if (!options.keep) fs.rmSync(dir, { recursive: true, force: true });
@@ -80,8 +85,7 @@ async function sendAndCheck(
   const { ackLatency, totals } = fleet;
   const ledger = (await daemon.metrics()).ledger(['parquet']);
   await fleet.close();
-  if (options.keep) await waitUntilWritten(daemon);
-  else print(`\nStopping the collector (SIGTERM): ${describeExit(await daemon.stop())}\n`);
+  print(`\nStopping the collector (SIGTERM): ${describeExit(await daemon.stop())}\n`);
 
   const warehouse = new WarehouseQuery(deployment.warehouseDir);
   const summary: DemoSummary = {
@@ -98,7 +102,7 @@ async function sendAndCheck(
   const balances = books && ledger.admission === 0 && ledger.unaccounted.every((n) => n === 0);
   printLedger(summary, balances, print);
   await answerQuestions(warehouse, print);
-  if (options.keep) printHowToGoOn(deployment, daemon, print);
+  if (options.keep) printHowToGoOn(deployment, await startAndLeave(deployment), print);
   if (options.json) print(`${JSON.stringify(summary)}\n`);
   return balances ? 0 : 1;
 }
@@ -138,13 +142,30 @@ async function sendForAWhile(
   return { fleet, seconds: (systemClock.monotonicMs() - startedMs) / 1000 };
 }
 
-/** With --keep the daemon goes on; its files become visible at the next rotation. */
-async function waitUntilWritten(daemon: DaemonProcess): Promise<void> {
-  await daemon.waitFor(
-    'the last files to become visible',
-    async () => (await daemon.metrics()).sum('samples_pending') === 0,
-    DRAIN_DEADLINE_MS,
-  );
+/**
+ * Starts the collector once more, on the same data, as a process that outlives this one: its log
+ * goes to a file, and nothing here waits for it. Returns its pid once it is ready.
+ */
+async function startAndLeave({ dir, configPath, metricsUrl }: Deployment): Promise<number> {
+  const log = fs.openSync(path.join(dir, LOG_FILE), 'a');
+  const program = packageFile('dist/src/collector/main.js');
+  const child = spawn(process.execPath, [program, configPath], {
+    detached: true,
+    env: { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' },
+    stdio: ['ignore', log, log],
+  });
+  fs.closeSync(log);
+  const giveUpAtMs = systemClock.monotonicMs() + START_DEADLINE_MS;
+  for (;;) {
+    const response = await fetch(`${metricsUrl}/readyz`).catch(() => undefined);
+    if (response?.ok === true) break;
+    if (systemClock.monotonicMs() > giveUpAtMs || child.exitCode !== null) {
+      throw new Error(`the collector did not become ready; see ${path.join(dir, LOG_FILE)}`);
+    }
+    await sleep(systemClock, 100);
+  }
+  child.unref();
+  return child.pid ?? 0;
 }
 
 function describeExit({ code, signal }: { code: number | null; signal: string | null }): string {
@@ -183,12 +204,14 @@ async function answerQuestions(warehouse: WarehouseQuery, print: Print): Promise
   }
 }
 
-function printHowToGoOn(deployment: Deployment, daemon: DaemonProcess, print: Print): void {
+function printHowToGoOn(deployment: Deployment, pid: number, print: Print): void {
   const { dir, metricsUrl, warehouseDir } = deployment;
-  print(`\nThe collector goes on (pid ${daemon.pid}); everything is in ${dir}\n`);
+  print(`\nThe collector runs again (pid ${pid}); everything is in ${dir}\n`);
   print(`  scrape:  curl -s ${metricsUrl}/metrics\n`);
   print(`  ready:   curl -s ${metricsUrl}/readyz\n`);
   print(`  query:   duckdb -c "SELECT metric, count(*) FROM `);
   print(`read_parquet('${warehouseDir}/metrics/**/*.parquet') GROUP BY 1"\n`);
-  print(`  stop:    kill ${daemon.pid}\n`);
+  print(`  log:     tail -f ${path.join(dir, LOG_FILE)}\n`);
+  print(`  stop:    kill ${pid}\n`);
+  print(`  remove:  rm -r ${dir}\n`);
 }

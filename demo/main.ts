@@ -17,7 +17,7 @@ const command = new Command('demo')
   .option('--nodes <n>', 'simulated nodes', positiveNumber, 20)
   .option('--gpus <n>', 'GPUs per node', positiveNumber, 8)
   .option('--json', 'end with one line of JSON', false)
-  .option('--keep', 'leave the daemon running and the data in place', false);
+  .option('--keep', 'keep the data and leave a collector running on it', false);
 
 const options = command.parse().opts<{
   seconds: number;
