@@ -1,8 +1,8 @@
 /**
  * One source and its moods: asks it for readings, never twice at once, waits only so long, and
  * after a failure leaves it alone for an interval or two: a longer pause would go on after the
- * outage. A source that is slower than the interval is told once, and asked again as soon as it has
- * answered. What it skips is counted, and told now and then.
+ * outage. The log says once that a source is slower than the interval; such a source is asked again
+ * as soon as it has answered. What it skips is counted, and logged now and then.
  */
 import type { Logger } from 'pino';
 import type { Reading, SkippedReading, Source, SourceReport } from '../client/reading.ts';
@@ -144,7 +144,7 @@ export class SourceRunner {
       const fields = { deadlineMs, lastAnswerMs: Math.round(this.#tookMs) };
       this.#logger.warn(
         fields,
-        'the source is slower than the interval; it is asked as it answers',
+        'the source is slower than the interval; it is read as fast as it answers',
       );
     }
   }

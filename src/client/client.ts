@@ -420,7 +420,7 @@ export class TelemetryClient {
     if (!isForgotten || batch.epoch !== this.#epoch) return;
     this.#epoch = Math.max(this.#epoch + 1, this.#clock.nowMs());
     this.#nextSequence = 1;
-    this.#logger.warn({ epoch: this.#epoch }, 'the collector has forgotten this epoch; a new one');
+    this.#logger.warn({ epoch: this.#epoch }, 'a new epoch: the collector has forgotten the last');
   }
 
   #refuse(reason: DropReason, sampleCount: number): Promise<SendResult> {

@@ -15,7 +15,7 @@
  * A batch with its verdict is marked as done, without haste: one that is sent again is answered
  * DUPLICATE.
  *
- * Damage costs the records that are damaged: they are counted and told, and their file is kept in
+ * Damage costs the records that are damaged: they are counted and logged, and their file is kept in
  * `damaged/` once the rest of it has been sent.
  */
 import fs from 'node:fs';
