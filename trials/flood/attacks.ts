@@ -4,6 +4,15 @@
 import type { Attack } from './attack.ts';
 import { cardinalityLimit, costlyTables, rateLimit } from './attacks/batches.ts';
 import {
+  allSlots,
+  expansion,
+  hugeSequence,
+  longTexts,
+  scatteredHours,
+  units,
+  unusedSymbols,
+} from './attacks/budgets.ts';
+import {
   httpConnections,
   httpOddRequests,
   httpSlowClients,
@@ -27,6 +36,7 @@ export const ATTACKS: readonly Attack[] = [
   ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
   ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams],
   ...[cardinalityLimit, costlyTables, rateLimit],
+  ...[expansion, scatteredHours, unusedSymbols, units, longTexts, allSlots, hugeSequence],
   ...[httpSlowClients, httpConnections, httpOddRequests, httpUnreadPages],
 ];
 

@@ -3,7 +3,6 @@
  */
 
 import { encodeSeriesTable } from '../../../src/codec/series-table.ts';
-import type { SeriesTable } from '../../../src/domain/telemetry.ts';
 import { type Attack, type AttackTask, pause, turn } from '../attack.ts';
 import { batchFrame, costlyTable, freshTable, gauge } from './hostile-batches.ts';
 import { untilTaken } from './peer.ts';
@@ -20,7 +19,7 @@ export const cardinalityLimit: Attack = {
   what: 'a node at its limit of series, with a thousand new ones in every batch at full speed',
   settings: {},
   nodes: 1,
-  run: (task) => flood(task, freshTable, BATCH_SAMPLES),
+  run: (task) => flood(task, (round) => batchFrame(freshTable(round), BATCH_SAMPLES)),
 };
 
 /** Tables that are small to send and dear to look at. */
@@ -29,7 +28,7 @@ export const costlyTables: Attack = {
   what: 'a new table in every batch, as dear as the bounds allow (2 MB of labels in 70 kB), full speed',
   settings: {},
   nodes: 1,
-  run: (task) => flood(task, costlyTable, 1),
+  run: (task) => flood(task, (round) => batchFrame(costlyTable(round), 1)),
 };
 
 /** A hundred times what the node may send. */
@@ -59,10 +58,9 @@ export const rateLimit: Attack = {
   },
 };
 
-async function flood(task: AttackTask, makeTable: (round: number) => SeriesTable, samples: number) {
-  const frames = Array.from({ length: PREPARED }, (_, round) =>
-    batchFrame(makeTable(round), samples),
-  );
+/** Sends frames that are made beforehand, over and over, as fast as they are taken. */
+export async function flood(task: AttackTask, makeFrame: (round: number) => Uint8Array) {
+  const frames = Array.from({ length: PREPARED }, (_, round) => makeFrame(round));
   const [peer] = await connectAll(task, 1);
   const streamId = peer?.connection.openStream('bidi');
   if (peer === undefined || streamId === undefined) return { batches: 0 };
