@@ -69,18 +69,20 @@ test('an acknowledgement before the flush is found out as loss, by a power cut',
 });
 
 test('a cursor that is committed before the rename is found out as loss', async () => {
+  const file = 'src/collector/writers/parquet/parquet-writer.js';
   const { verdict } = await torment(
     [
       {
-        file: 'src/collector/writers/parquet/parquet-writer.js',
-        from: 'if (this.#hours.size === 0) this.#advance();',
-        to: 'this.#advance();',
+        file,
+        from: 'if (this.#cursor === this.#reportedCursor)',
+        to: 'if (this.#takenSeq === this.#reportedCursor)',
       },
       {
-        file: 'src/collector/writers/parquet/parquet-writer.js',
-        from: 'firstSeq: this.#cursor + 1, lastSeq: this.#takenSeq };',
-        to: 'firstSeq: this.#firstTakenSeq, lastSeq: this.#takenSeq };',
+        file,
+        from: 'this.#reportedCursor = this.#cursor; const',
+        to: 'this.#reportedCursor = this.#takenSeq; const',
       },
+      { file, from: 'return { cursor: this.#cursor,', to: 'return { cursor: this.#takenSeq,' },
     ],
     'kill',
     { only: 'random' },
@@ -110,8 +112,8 @@ test('a restart that does not look at the visible files is found out as doubles'
     [
       {
         file: 'src/collector/writers/parquet/parquet-writer.js',
-        from: 'if (this.#covered.has(hourMs, seq))',
-        to: 'if (hourMs < 0)',
+        from: 'this.#covered.has(hourMs, record.seq)',
+        to: 'hourMs < 0',
       },
     ],
     'kill',
