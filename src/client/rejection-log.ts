@@ -73,7 +73,7 @@ export class RejectionLog {
     this.#recent.set(reason, { samples: samples + (recent?.samples ?? 0), firstSeries });
   }
 
-  /** The first refusal is told at once; those that follow wait until the minute is over. */
+  /** The first refusal is logged at once; those that follow wait until the minute is over. */
   #planLine(): void {
     const waitMs = this.#nextLineMs - this.#clock.monotonicMs();
     if (waitMs <= 0) this.#line();

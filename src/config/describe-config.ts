@@ -38,7 +38,7 @@ export interface ConfigSection {
   readonly optional: boolean;
 }
 
-/** What a program can be told: sections of keys, or keys at the top level. */
+/** The settings of a program: sections of keys, or keys at the top level. */
 export interface ConfigKeys {
   readonly schema: z.ZodType;
   /** Every variable that overrides a key begins like this. */

@@ -1,9 +1,9 @@
 /**
- * Tells when files have changed. By looking at them, not by notifications: those miss the symlink
- * swaps by which Kubernetes and cert-manager replace mounted files.
+ * Notices that files have changed. It looks at them four times a second: notifications
+ * of the system miss the symlink swaps by which Kubernetes and cert-manager replace mounted files.
  *
- * A change is told once it looks the same twice, so that a file is not read while it is written,
- * nor a certificate while its key still is the old one.
+ * A change counts once it looks the same twice, so that a file is not read while it is written, nor
+ * a certificate while its key still is the old one.
  */
 import fs from 'node:fs';
 import type { Clock } from './clock.ts';

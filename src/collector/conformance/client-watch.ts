@@ -1,6 +1,6 @@
 /**
  * Follows every batch of the client under test, over all its connections, and holds it to the rules
- * that apply at any time. Pure bookkeeping: it is told what arrived and what was answered.
+ * that apply at any time. Pure bookkeeping: its owner reports what arrived and what was answered.
  *
  *     open ──final answer──► final          (THROTTLED, or no answer: stays open)
  *

@@ -1,7 +1,7 @@
 /**
  * What "ready" means for this daemon: agents can connect, what they send becomes durable, every
- * writer makes progress, and the event loop turns. What is believed is the canary (canary.ts), not
- * the absence of complaints. Each check names its reason.
+ * writer makes progress, and the event loop turns. The canary (canary.ts) proves it;
+ * the absence of errors would not. Each check names its reason.
  */
 import type { Canary, CanaryAge } from './canary.ts';
 import type { Config } from '../../config/schema.ts';
@@ -13,7 +13,7 @@ import type { WriterStatus } from '../writers/writer-status.ts';
 const READY: CheckResult = { ok: true };
 /** A canary passes the journal every two seconds, under load a little later. */
 const JOURNAL_CANARY_AGE_MAX_MS = 7000;
-/** How long a stall of the event loop is told. */
+/** For how long a stall of the event loop is reported. */
 const STALL_TOLD_MS = 10_000;
 /** What the writing of due files may take after the rotation. */
 const SEAL_ALLOWANCE_SECS = 60;

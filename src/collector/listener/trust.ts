@@ -1,5 +1,5 @@
 /**
- * Which certificates are believed at this moment. The TLS stack asks that once, in the handshake;
+ * Which certificates are trusted at this moment. The TLS stack asks that once, in the handshake;
  * connections last for weeks, and authorities and revocations change under them. So the same
  * question is asked here again whenever the answer may be another.
  */

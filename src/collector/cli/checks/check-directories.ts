@@ -34,7 +34,7 @@ function checkWritable(list: CheckList, key: string, directory: string): boolean
     list.ok(key, `${directory}: ${state}`);
     return true;
   }
-  // Several directories may fail for the same reason; it is told once.
+  // Several directories may fail for the same reason; it is printed once.
   if (!list.entries.some((entry) => entry.message === obstacle)) {
     const hint = `give the user of the daemon a directory there, or point ${key} elsewhere`;
     list.fail(key, obstacle, hint);
