@@ -70,9 +70,9 @@ function nodeLines(nodeId: string): () => Uint8Array {
     simulation.advance(timeMs);
     simulation.fill(samples.values);
     samples.timestampsMs.fill(timeMs);
-    const chunk = new LineChunk();
+    const chunk = new LineChunk<undefined>();
     encoder.start(record, plan);
-    encoder.encodeInto(chunk, MAX_REQUEST_BYTES);
+    encoder.encodeInto(chunk, MAX_REQUEST_BYTES, undefined);
     totals.samples += count;
     return Buffer.from(chunk.view(0, chunk.lines));
   };

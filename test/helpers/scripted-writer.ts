@@ -14,6 +14,8 @@ export class ScriptedWriter implements Writer {
   holdsBack = false;
   readFrom?: () => number;
   owes?: () => boolean;
+  backlog?: () => 'none' | 'some' | 'full';
+  probe?: () => Promise<void>;
   ticks = 0;
   flushes = 0;
   #taken = 0;
@@ -24,7 +26,7 @@ export class ScriptedWriter implements Writer {
     this.calls.push(seqs);
     await this.beforeWrite(records);
     this.written.push(seqs);
-    this.#taken = seqs.at(-1)!;
+    this.#taken = seqs.at(-1) ?? this.#taken;
     for (const { samples } of records) this.#waitingSamples += samples.values.length;
     return this.holdsBack ? undefined : this.#progress();
   }

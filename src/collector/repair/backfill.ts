@@ -108,7 +108,7 @@ class Backfill {
   readonly #deps: BackfillDeps;
   readonly #options: BackfillOptions;
   readonly #encoder = new RecordEncoder();
-  readonly #chunk = new LineChunk();
+  readonly #chunk = new LineChunk<undefined>();
 
   constructor(deps: BackfillDeps, options: BackfillOptions) {
     this.#deps = deps;
@@ -139,8 +139,8 @@ class Backfill {
         timestampsMs: Float64Array.from(places, (row) => rows.timestampsMs[row]!),
         values: Float64Array.from(places, (row) => rows.values[row]!),
       };
-      this.#encoder.start({ ...NO_ORIGIN, nodeId, samples }, plan);
-      while (!this.#encoder.encodeInto(this.#chunk, settings.max_batch_bytes)) {
+      this.#encoder.start({ nodeId, samples }, plan);
+      while (!this.#encoder.encodeInto(this.#chunk, settings.max_batch_bytes, undefined)) {
         await this.#send();
         if (this.failure !== '') return;
       }
@@ -172,20 +172,12 @@ class Backfill {
       this.lines += chunk.lines;
       this.values += chunk.samples;
     }
-    for (const { from, to, reason } of refused) {
-      this.refusedLines += to - from;
-      if (this.refusals.length >= REFUSALS_TOLD_MAX) continue;
-      const line = Buffer.from(chunk.view(from, from + 1))
-        .toString('utf8')
-        .trimEnd();
-      this.refusals.push({ line, reason });
-    }
+    this.refusedLines += refused.length;
+    const told = refused.slice(0, REFUSALS_TOLD_MAX - this.refusals.length);
+    this.refusals.push(...told.map(({ line, reason }) => ({ line, reason })));
     chunk.reset();
   }
 }
-
-/** What the encoder does not look at. */
-const NO_ORIGIN = { seq: 0, epoch: 0, sequence: 0, receivedAtMs: 0, tableId: '', bytes: 0 };
 
 async function readRows(reader: WarehouseFileReader, range: RowRange): Promise<Rows> {
   const timestampsMs = await reader.numbers('ts', range);

@@ -104,11 +104,12 @@ async function replayLetters(
     const { refused, failure } = await sendLines(client, chunk, clock);
     result.failure = failure;
     const time = new Date(clock.nowMs()).toISOString();
-    const again = refused.flatMap(({ from: first, to, status, reason }) =>
-      batch.slice(first, to).map((letter) => ({ ...letter, time, status, reason })),
-    );
-    result.refused += again.length;
-    if (failure === '') result.sent += batch.length - again.length;
+    const again = refused.map(({ owner, line, samples, status, reason }) => {
+      return { ...owner, line, samples, time, status, reason };
+    });
+    const stay = new Set(refused.map(({ owner }) => owner)).size;
+    result.refused += stay;
+    if (failure === '') result.sent += batch.length - stay;
     kept.push(...(failure === '' ? again : batch));
   }
   return kept;
@@ -116,14 +117,12 @@ async function replayLetters(
 
 /** At least one letter, and then as many as fit. */
 function nextChunk(letters: readonly StoredLetter[], from: number, maxBytes: number) {
-  const chunk = new LineChunk();
+  const chunk = new LineChunk<StoredLetter>();
   let to = from;
   for (; to < letters.length; to++) {
     const bytes = Buffer.from(`${letters[to]!.line}\n`);
     if (to > from && chunk.length + bytes.length > maxBytes) break;
-    chunk.reserve(bytes.length);
-    chunk.bytes.set(bytes, chunk.length);
-    chunk.endLine(chunk.length + bytes.length, letters[to]!.samples);
+    chunk.addLine(bytes, letters[to]!.samples, letters[to]!);
   }
   return { chunk, letters: letters.slice(from, to) };
 }

@@ -34,6 +34,8 @@ export interface WriteFaultOptions {
   readonly retryAfterMs?: number;
   /** What of the same call is safe all the same. */
   readonly progress?: WriterProgress | undefined;
+  /** Something was achieved before it, even if no record became safe: this is no standstill. */
+  readonly isAdvanced?: boolean;
   readonly cause?: unknown;
 }
 
@@ -43,6 +45,7 @@ export class WriteFault extends OperatingError {
   readonly status: number;
   readonly retryAfterMs: number;
   readonly progress: WriterProgress | undefined;
+  readonly isAdvanced: boolean;
 
   constructor(message: string, options: WriteFaultOptions) {
     super(`WRITE_${options.reason.toUpperCase()}`, message, { cause: options.cause });
@@ -51,5 +54,6 @@ export class WriteFault extends OperatingError {
     this.status = options.status ?? 0;
     this.retryAfterMs = options.retryAfterMs ?? 0;
     this.progress = options.progress;
+    this.isAdvanced = options.isAdvanced ?? options.progress !== undefined;
   }
 }

@@ -18,7 +18,7 @@ import type { RecordFeed } from './record-feed.ts';
 import { type BreakerState, RetryPolicy } from './retry-policy.ts';
 import { WakeUp } from './wake-up.ts';
 import { WriteFault, type WriteFaultReason } from './write-fault.ts';
-import type { Writer, WriterLog, WriterProgress } from './writer.ts';
+import type { Writer, WriterLog, WriterProgress, WriterRecord } from './writer.ts';
 
 export interface WriterLoopDeps {
   readonly clock: Clock;
@@ -203,28 +203,47 @@ export class WriterLoop {
     const isProbe = this.#retry.breaker === 'probing';
     let isEmpty = false;
     await this.#attempt(async () => {
+      if (isProbe) await writer.probe?.();
       this.#followWriter();
       const before = feed.readSeq;
-      const maxRecords = isProbe ? 1 : this.#options.maxSliceRecords;
-      const records = feed.next(maxRecords, this.#options.maxSliceBytes, this.#headSeq);
-      const last = records.at(-1);
-      if (last === undefined) {
+      const isCautious = isProbe && writer.probe === undefined;
+      const maxRecords = isCautious ? 1 : this.#options.maxSliceRecords;
+      const backlog = writer.backlog?.() ?? 'none';
+      const records = backlog === 'full' ? [] : this.#read(maxRecords);
+      if (records.length === 0 && backlog === 'none') {
         isEmpty = feed.readSeq === before;
         return undefined;
       }
-      let bytes = 0;
-      for (const record of records) {
-        bytes += record.bytes;
-        this.#lag.add(record.seq, record.receivedAtMs);
-      }
-      const progress = await writer.write(records);
-      feed.taken(last.seq);
+      const progress = await this.#hand(records);
       this.#writes += 1;
+      const bytes = records.reduce((sum, record) => sum + record.bytes, 0);
       const isSmall = bytes < this.#options.maxSliceBytes / 4 && records.length < maxRecords;
-      if (isSmall && this.#drain === undefined) this.#pause(this.#options.lingerMs);
+      const mayWait = this.#drain === undefined && (writer.backlog?.() ?? 'none') === 'none';
+      if (isSmall && mayWait) this.#pause(this.#options.lingerMs);
       return progress;
     });
     return !isEmpty;
+  }
+
+  #read(maxRecords: number): readonly WriterRecord[] {
+    const { feed } = this.#deps;
+    const records = feed.next(maxRecords, this.#options.maxSliceBytes, this.#headSeq);
+    for (const record of records) this.#lag.add(record.seq, record.receivedAtMs);
+    return records;
+  }
+
+  /** Hands the records over; they count as taken where the writer keeps them although it fails. */
+  async #hand(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
+    const { feed, writer } = this.#deps;
+    const lastSeq = records.at(-1)?.seq ?? 0;
+    try {
+      const progress = await writer.write(records);
+      feed.taken(lastSeq);
+      return progress;
+    } catch (error) {
+      if (writer.readFrom?.() === lastSeq + 1) feed.taken(lastSeq);
+      throw error;
+    }
   }
 
   /**
@@ -267,9 +286,10 @@ export class WriterLoop {
 
   #fail(fault: WriteFault): void {
     if (this.#closed) return;
-    if (fault.progress !== undefined) {
-      this.#accept(fault.progress);
+    if (fault.progress !== undefined) this.#accept(fault.progress);
+    if (fault.isAdvanced) {
       this.#retry.succeeded();
+      this.#failingSinceMs = 0;
     }
     const waitMs = this.#retry.failed(fault);
     this.#failures[fault.reason] = (this.#failures[fault.reason] ?? 0) + 1;

@@ -39,9 +39,8 @@ export interface Writer {
   /**
    * Takes `records`, in seq order and following those of earlier calls. Resolves with the progress
    * made, undefined while nothing new is safe yet (a writer may hold records back). Throws where
-   * the destination refuses or fails; the loop then waits and calls again with the same records, so
-   * a writer that throws must not have kept any of them. Where it lost records of earlier calls
-   * with them, `readFrom` says so, and the loop reads again from there.
+   * the destination refuses or fails; the loop then waits and calls again, with the same records
+   * unless `readFrom` says that the writer has kept them, or lost records of earlier calls.
    */
   write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined>;
   /**
@@ -50,6 +49,16 @@ export interface Writer {
    * calls.
    */
   readFrom?(): number;
+  /**
+   * What waits inside the writer: with `some`, the loop calls `write` again even where there are no
+   * new records; with `full`, it reads none. Absent: a call of `write` leaves nothing to do.
+   */
+  backlog?(): 'none' | 'some' | 'full';
+  /**
+   * Asks the destination whether it would take anything, after several failures in a row. Throws
+   * where it would not. Absent: the next record is tried instead.
+   */
+  probe?(): Promise<void>;
   /**
    * Whether a failure cost the writer something that it has not made up for: until then it counts
    * as failing, however well it takes records. Absent: never.

@@ -84,6 +84,7 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   refused_lines_total: 'Lines that InfluxDB refused for good; they are dead letters.',
   searches_total: 'Requests that were split to find the lines that InfluxDB refuses.',
   plan_cache_bytes: 'Memory of prepared series tables.',
+  backlog_bytes: 'Journal bytes of records that wait until it is the turn of their node.',
   max_chunk_bytes: 'Largest request body that is sent, before compression.',
   open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',

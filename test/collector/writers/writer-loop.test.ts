@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { RecordFeed, type RecordSource } from '../../../src/collector/writers/record-feed.ts';
+import { BREAKER_FAILURES } from '../../../src/collector/writers/retry-policy.ts';
 import { WriteFault, type WriteFaultReason } from '../../../src/collector/writers/write-fault.ts';
 import type { WriterProgress } from '../../../src/collector/writers/writer.ts';
 import { WriterLoop } from '../../../src/collector/writers/writer-loop.ts';
@@ -367,4 +368,55 @@ test('a writer that owes something counts as failing however well it takes recor
   owes = false;
   await advance(2000);
   expect(loop.status()).toMatchObject({ failingSinceMs: 0, lastError: '' });
+});
+
+test('an open breaker asks with a probe, and then writes all that waits', async () => {
+  const { loop, writer, append, advance, settle } = setUp();
+  const probes: number[] = [];
+  let isDown = true;
+  writer.probe = async () => {
+    probes.push(writer.calls.length);
+    if (isDown) throw fault('network');
+  };
+  writer.beforeWrite = () => {
+    if (isDown) throw fault('network');
+  };
+  append(3);
+  await settle();
+  for (let i = 0; i < 12; i++) await advance(16_000);
+  expect(loop.status().breaker).toBe('open');
+  expect(probes.length).toBeGreaterThan(2);
+  // No record was tried again and again meanwhile.
+  expect(writer.calls.length).toBe(BREAKER_FAILURES);
+  isDown = false;
+  await advance(16_000);
+  expect(writer.written).toEqual([[1, 2, 3]]);
+  expect(loop.status()).toMatchObject({ breaker: 'closed', failingSinceMs: 0 });
+});
+
+test('a writer with a backlog is called without new records, and with none where it is full', async () => {
+  const { writer, append, settle } = setUp();
+  const backlog = ['full', 'some', 'none'] as const;
+  writer.backlog = () => (writer.written.length === 0 ? 'none' : backlog[left]!);
+  let left = 0;
+  writer.beforeWrite = (records) => {
+    if (writer.written.length === 0) append(1);
+    else left = Math.min(2, left + 1);
+    if (writer.written.length === 1) expect(records).toEqual([]);
+  };
+  append(2);
+  await settle();
+  expect(writer.written.slice(0, 3)).toEqual([[1, 2], [], [3]]);
+});
+
+test('a failure before which something was achieved is no standstill', async () => {
+  const { loop, writer, append, advance, settle, clock } = setUp();
+  writer.beforeWrite = () => {
+    throw fault('throttled', { isAdvanced: true });
+  };
+  append(1);
+  await settle();
+  for (let i = 0; i < 20; i++) await advance(1000);
+  expect(loop.status()).toMatchObject({ breaker: 'closed', state: 'backing_off' });
+  expect(clock.nowMs() - loop.status().failingSinceMs).toBeLessThan(3000);
 });

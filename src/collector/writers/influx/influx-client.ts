@@ -18,8 +18,8 @@ import { errorCode, errorMessage } from '../../../lib/errors.ts';
 import type { WriterDeps } from '../writer.ts';
 import { judgeAnswer, type WriteOutcome } from './write-outcome.ts';
 
-/** Answers that are kept for a message; the rest is read and thrown away. */
-const MAX_BODY_BYTES = 4096;
+/** What is kept of an answer, which may name every line it refuses; the rest is thrown away. */
+const MAX_BODY_BYTES = 64 * 1024;
 /** Requests below this are not worth compressing. */
 const MIN_GZIP_BYTES = 1024;
 

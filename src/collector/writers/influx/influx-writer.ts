@@ -1,33 +1,53 @@
 /**
- * Journal records → InfluxDB. Each call encodes its records into chunks of at most
- * `max_batch_bytes` and sends them in order, one request under way while the next chunk is encoded.
- * The journal is the only buffer: a call that fails is repeated by the loop, and writing a point
- * again changes nothing.
+ * Journal records → InfluxDB. Records wait in a backlog in which nodes take turns; their lines are
+ * gathered into chunks of at most `max_batch_bytes` and sent in order, one request under way while
+ * the next chunk is encoded.
  *
- *     records ─ encoder ─► chunk A ─► gzip ─► POST /api/v2/write
- *                          chunk B  (being filled meanwhile)
+ *     records ─► backlog ─► chunk ─► gzip ─► POST /api/v2/write ─► settled
+ *                                                └─ lines refused: searched for, a few requests
+ *                                                   at a time while other nodes' lines go on
+ *
+ * A failure loses nothing that was achieved: the chunk under way, with what of it is settled, and
+ * the backlog stay, and the next call goes on. A call ends after a bounded amount of work, so that
+ * new records of all nodes are read in time. Whatever was not committed comes again from the
+ * journal after a restart; writing a point again changes nothing.
  */
 import type { InfluxConfig } from '../../../config/schema.ts';
 import { errorMessage } from '../../../lib/errors.ts';
 import { WeightedCache } from '../weighted-cache.ts';
 import { WriteFault } from '../write-fault.ts';
 import type { DeadLetter, Writer, WriterDeps, WriterProgress, WriterRecord } from '../writer.ts';
+import { Backlog, type FilledChunk, type HeldRecord } from './backlog.ts';
 import { InfluxClient } from './influx-client.ts';
-import { LineChunk } from './line-chunk.ts';
+import { LineChunk, type LineRange } from './line-chunk.ts';
+import { LineDelivery } from './line-delivery.ts';
 import { type PointRules, pointRules } from './point.ts';
-import { type RefusedLines, searchPoison } from './poison-search.ts';
-import { RecordEncoder } from './record-encoder.ts';
 import { buildTablePlan, type TablePlan } from './table-plan.ts';
-import type { WriteOutcome } from './write-outcome.ts';
+import {
+  isAboutEmptiness,
+  isAboutLines,
+  type Refusal,
+  type WriteOutcome,
+} from './write-outcome.ts';
 
 /**
  * Plans of series tables; one of 300 series takes about 18 kB, so this is room for 10,000 nodes.
  */
 const PLAN_CACHE_BYTES = 192 * 1024 * 1024;
-/** Requests spent on finding the refused lines of one chunk: enough for some hundred of them. */
-const MAX_SEARCH_REQUESTS = 2000;
 /** A server that refuses bodies for their size is not sent smaller limits than this. */
 const MIN_CHUNK_BYTES = 16 * 1024;
+/** Lines sent in one call before new records are read: a second or two of work. */
+const CALL_BYTES = 64 * 1024 * 1024;
+/** Requests answered in one call before new records are read. */
+const CALL_REQUESTS = 400;
+/** Requests of one search before it is other lines' turn. */
+const SEARCH_TURN_REQUESTS = 50;
+/** Searches that let other chunks pass, each with its lines in memory. */
+const SEARCHES_MAX = 4;
+/** Journal bytes that may wait for their turn; past it nothing is read until some are encoded. */
+const BACKLOG_BYTES = 32 * 1024 * 1024;
+/** Records that may be done ahead of one that is not, at about 100 bytes each. */
+const BACKLOG_RECORDS = 200_000;
 const NOTHING = new Uint8Array(0);
 
 /** Opens the writer; no request is made yet. */
@@ -35,17 +55,33 @@ export function openInfluxWriter(settings: InfluxConfig, deps: WriterDeps): Writ
   return new InfluxWriter(settings, deps, new InfluxClient(settings, deps));
 }
 
+/** A chunk on its way. */
+interface Shipment {
+  readonly chunk: FilledChunk;
+  readonly delivery: LineDelivery<HeldRecord>;
+}
+
 class InfluxWriter implements Writer {
   readonly #deps: WriterDeps;
   readonly #client: InfluxClient;
   readonly #rules: PointRules;
   readonly #plans = new WeightedCache<TablePlan>(PLAN_CACHE_BYTES);
-  readonly #encoder = new RecordEncoder();
-  #spare = [new LineChunk(), new LineChunk()];
+  readonly #backlog = new Backlog((tableId) => this.#plan(tableId));
+  #spare = [new LineChunk<HeldRecord>(), new LineChunk<HeldRecord>()];
+  #current: Shipment | undefined;
+  /** Encoded while the current one was under way. */
+  #next: FilledChunk | undefined;
+  /** Searches for refused lines, taking turns; the first one is next. */
+  readonly #searches: Shipment[] = [];
+  /** Nodes with lines in a search: they wait for it, the others go on. */
+  #waiting: ReadonlySet<string> = new Set();
+  #takenSeq: number;
   /** `max_batch_bytes`, or less once the server found that too large. */
   #maxChunkBytes: number;
-  /** The server has taken something since this writer was opened: its 400s are about lines. */
-  #hasAccepted = false;
+  /** The server has shown that it reads lines: what it refuses is the lines' own fault. */
+  #isProven = false;
+  /** Requests answered in the current call. */
+  #answered = 0;
   readonly #stats = {
     requests_total: 0,
     lines_total: 0,
@@ -56,6 +92,7 @@ class InfluxWriter implements Writer {
     searches_total: 0,
     plan_cache_bytes: 0,
     max_chunk_bytes: 0,
+    backlog_bytes: 0,
   };
 
   constructor(settings: InfluxConfig, deps: WriterDeps, client: InfluxClient) {
@@ -63,29 +100,54 @@ class InfluxWriter implements Writer {
     this.#client = client;
     this.#rules = pointRules(settings);
     this.#maxChunkBytes = settings.max_batch_bytes;
+    this.#takenSeq = deps.startCursor;
   }
 
+  /** Keeps `records`, whatever happens then, and works on all that is kept. */
   async write(records: readonly WriterRecord[]): Promise<WriterProgress | undefined> {
-    const call = new Call();
-    let sending: Promise<void> = Promise.resolve();
+    const fresh = records.filter(({ seq }) => seq > this.#takenSeq);
+    this.#backlog.add(fresh);
+    this.#takenSeq = fresh.at(-1)?.seq ?? this.#takenSeq;
+    this.#answered = 0;
     try {
-      for (const chunk of this.#encode(records, call)) {
-        await sending;
-        sending = this.#sendChunk(chunk, call).finally(() => this.#spare.push(chunk));
-        // Its failure is met at the next await; until then it must not count as unhandled.
-        sending.catch(() => {});
-      }
-      await sending;
+      await this.#work();
     } catch (error) {
-      await sending.catch(() => {});
-      throw faultOf(error, call.progress());
+      const isAdvanced = this.#answered > 0 && this.#isProven;
+      throw faultOf(error, this.#backlog.takeProgress(), isAdvanced);
     }
-    return call.progress();
+    return this.#backlog.takeProgress();
+  }
+
+  readFrom(): number {
+    return this.#takenSeq + 1;
+  }
+
+  backlog(): 'none' | 'some' | 'full' {
+    const { queuedBytes, records } = this.#backlog;
+    if (queuedBytes >= BACKLOG_BYTES || records >= BACKLOG_RECORDS) return 'full';
+    return records > 0 ? 'some' : 'none';
+  }
+
+  /** Asks the server whether it would take anything, with a request that holds no lines. */
+  async probe(): Promise<void> {
+    const outcome = await this.#send(undefined);
+    if (outcome.kind === 'failed') throw failureFault(outcome);
+    if (outcome.kind === 'written' || isAboutEmptiness(outcome.message)) this.#isProven = true;
   }
 
   async tick(): Promise<undefined> {}
 
-  async flush(): Promise<undefined> {}
+  async flush(): Promise<WriterProgress | undefined> {
+    try {
+      while (this.#backlog.records > 0) {
+        this.#answered = 0;
+        await this.#work();
+      }
+    } catch (error) {
+      throw faultOf(error, this.#backlog.takeProgress(), false);
+    }
+    return this.#backlog.takeProgress();
+  }
 
   async close(): Promise<void> {
     this.#client.close();
@@ -94,71 +156,101 @@ class InfluxWriter implements Writer {
   stats(): Record<string, number> {
     this.#stats.plan_cache_bytes = this.#plans.weight;
     this.#stats.max_chunk_bytes = this.#maxChunkBytes;
+    this.#stats.backlog_bytes = this.#backlog.queuedBytes;
     return { ...this.#stats };
   }
 
-  /** Yields filled chunks. A chunk is the receiver's until it is back among the spare ones. */
-  *#encode(records: readonly WriterRecord[], call: Call): Generator<LineChunk> {
-    let chunk = this.#takeChunk();
-    for (const record of records) {
-      this.#encoder.start(record, this.#plan(record.tableId));
-      while (!this.#encoder.encodeInto(chunk, this.#maxChunkBytes)) {
-        yield chunk;
-        chunk = this.#takeChunk();
+  /** Works until nothing is left, or for a call's share of bytes and requests. */
+  async #work(): Promise<void> {
+    for (let bytes = 0; bytes < CALL_BYTES && this.#answered < CALL_REQUESTS; ) {
+      this.#current ??= this.#nextShipment();
+      const current = this.#current;
+      if (current !== undefined) {
+        bytes += current.chunk.lines.length;
+        const isDone = await this.#advance(current);
+        const isSetAside = !isDone && this.#searches.length < SEARCHES_MAX;
+        if (isSetAside) this.#setAside(current);
+        if (isDone || isSetAside) this.#current = undefined;
       }
-      if (this.#encoder.notFinite > 0) this.#dropNotFinite(record, this.#encoder.notFinite, call);
+      await this.#advanceSearch();
+      // With nothing but searches to do, new records are read between their turns.
+      if (current === undefined) return;
     }
-    yield chunk;
   }
 
-  #takeChunk(): LineChunk {
-    const chunk = this.#spare.pop() ?? new LineChunk();
-    chunk.reset();
-    return chunk;
+  async #advanceSearch(): Promise<void> {
+    const search = this.#searches[0];
+    if (search === undefined) return;
+    const isDone = await this.#advance(search);
+    this.#searches.shift();
+    if (!isDone) this.#searches.push(search);
+    this.#waiting = nodesOf(this.#searches);
   }
 
-  #plan(tableId: string): TablePlan {
-    const known = this.#plans.find(tableId);
-    if (known !== undefined) return known;
-    const plan = buildTablePlan(this.#deps.table(tableId), this.#rules);
-    this.#plans.add(tableId, plan, plan.weight);
-    return plan;
-  }
-
-  async #sendChunk(chunk: LineChunk, call: Call): Promise<void> {
-    if (chunk.lines > 0) {
-      const outcome = await this.#send(chunk, 0, chunk.lines, call);
-      if (outcome.kind === 'failed') throw failureFault(outcome);
-      if (outcome.kind !== 'written') await this.#sendRefused(chunk, outcome, call);
-    } else {
-      await this.#ask();
+  /** Sends on; true once every line is written or a dead letter. */
+  async #advance({ chunk, delivery }: Shipment): Promise<boolean> {
+    const sending = this.#sendOn(chunk, delivery);
+    // Its failure is met at the await; until then it must not count as unhandled.
+    sending.catch(() => {});
+    this.#next ??= this.#fill();
+    try {
+      await sending;
+    } finally {
+      if (this.#isProven) this.#bury(refusedLetters(delivery), () => delivery.clearRefused());
     }
-    call.complete(chunk.completeSeq);
+    if (delivery.refused.length > 0) {
+      const fault = refusedFault(delivery);
+      delivery.restart();
+      throw fault;
+    }
+    if (!delivery.isSettled) return false;
+    this.#bury(unspeakableLetters(chunk));
+    this.#backlog.settled(chunk);
+    this.#spare.push(chunk.lines);
+    return true;
   }
 
-  /**
-   * Records without samples leave nothing to write, but a canary wants to know whether writing
-   * would work: an empty request goes all the way to the bucket. That it holds no points (400) is
-   * an answer, too.
-   */
-  async #ask(): Promise<void> {
-    const { outcome } = await this.#client.write(NOTHING);
-    this.#stats.requests_total += 1;
-    if (outcome.kind === 'failed') throw failureFault(outcome);
+  async #sendOn(chunk: FilledChunk, delivery: LineDelivery<HeldRecord>): Promise<void> {
+    // Records without samples leave nothing to write, but a canary wants to know whether writing
+    // would work.
+    if (chunk.lines.lines === 0) return this.probe();
+    const send = async (range: LineRange<HeldRecord>) => {
+      const outcome = await this.#send(range);
+      if (outcome.kind === 'poison' || outcome.kind === 'too_large') {
+        const isWhole = range.chunk === chunk.lines && range.to - range.from === chunk.lines.lines;
+        await this.#meetRefusal(outcome, range, isWhole);
+      }
+      return outcome;
+    };
+    const failure = await delivery.advance(send, SEARCH_TURN_REQUESTS);
+    if (failure !== undefined) throw failureFault(failure);
   }
 
-  async #send(chunk: LineChunk, from: number, to: number, call: Call): Promise<WriteOutcome> {
-    const lines = chunk.view(from, to);
-    const { outcome, sentBytes } = await this.#client.write(lines);
+  async #meetRefusal(
+    { kind, words }: Refusal,
+    { chunk, from, to }: LineRange<HeldRecord>,
+    isWhole: boolean,
+  ): Promise<void> {
+    if (isWhole) this.#stats.searches_total += 1;
+    if (kind === 'too_large' && to - from > 1) this.#shrinkChunks(chunk.view(from, to).length);
+    if (isAboutLines(words)) this.#isProven = true;
+    // Whether it refuses these lines or anything at all shows with a request that holds none.
+    if (!this.#isProven && isWhole) await this.probe();
+  }
+
+  async #send(range: LineRange<HeldRecord> | undefined): Promise<WriteOutcome> {
+    const bytes = range?.chunk.view(range.from, range.to) ?? NOTHING;
+    const { outcome, sentBytes } = await this.#client.write(bytes);
     this.#stats.requests_total += 1;
     this.#stats.sent_bytes_total += sentBytes;
-    if (outcome.kind === 'written') {
-      this.#hasAccepted = true;
+    if (outcome.kind !== 'failed') this.#answered += 1;
+    if (outcome.kind === 'written' && range !== undefined) {
+      const { chunk, from, to } = range;
+      this.#isProven = true;
       this.#stats.lines_total += to - from;
-      this.#stats.line_bytes_total += lines.length;
-      this.#stats.fields_total += call.wrote(chunk, from, to);
+      this.#stats.line_bytes_total += bytes.length;
+      for (let line = from; line < to; line++) this.#stats.fields_total += chunk.lineSamples[line]!;
     }
-    if (outcome.kind === 'too_large' && to - from > 1) this.#shrinkChunks(lines.length);
     return outcome;
   }
 
@@ -172,117 +264,95 @@ class InfluxWriter implements Writer {
     });
   }
 
-  /** Finds the lines that the server refuses, keeps them as dead letters and writes the rest. */
-  async #sendRefused(
-    chunk: LineChunk,
-    first: Extract<WriteOutcome, { kind: 'poison' | 'too_large' }>,
-    call: Call,
-  ): Promise<void> {
-    this.#stats.searches_total += 1;
-    const send = (from: number, to: number) => this.#send(chunk, from, to, call);
-    const result = await searchPoison(chunk.lines, first, send, MAX_SEARCH_REQUESTS);
-    if (result.failure !== undefined) throw failureFault(result.failure);
-    if (!this.#hasAccepted) {
-      throw new WriteFault(`cannot write to InfluxDB: every line is refused: ${first.message}`, {
-        reason: 'refused',
-        status: first.status,
-      });
-    }
-    this.#buryLines(chunk, result.refused, call);
+  #nextShipment(): Shipment | undefined {
+    const chunk = this.#next ?? this.#fill();
+    this.#next = undefined;
+    return chunk === undefined
+      ? undefined
+      : { chunk, delivery: new LineDelivery(chunk.lines, nodeOf) };
   }
 
-  #buryLines(chunk: LineChunk, refused: readonly RefusedLines[], call: Call): void {
-    const letters: DeadLetter[] = [];
-    for (const { from, to, status, reason } of refused) {
-      for (let line = from; line < to; line++) {
-        const { seq, nodeId } = chunk.records[chunk.lineRecord[line]!]!;
-        const samples = chunk.lineSamples[line]!;
-        const text = Buffer.from(chunk.view(line, line + 1))
-          .toString('utf8')
-          .trimEnd();
-        letters.push({ reason, status, nodeId, seq, samples, line: text });
-      }
-    }
-    this.#bury(letters, call);
-    this.#stats.refused_lines_total += letters.length;
-    const worst = refused[0];
-    if (worst === undefined) return;
-    this.#deps.log('warn', 'InfluxDB refuses lines; they are kept as dead letters', {
-      lines: letters.length,
-      status: worst.status,
-      reason: worst.reason,
-    });
+  #fill(): FilledChunk | undefined {
+    const lines = this.#spare.pop() ?? new LineChunk<HeldRecord>();
+    lines.reset();
+    const chunk = this.#backlog.fill(lines, this.#maxChunkBytes, this.#waiting);
+    if (chunk === undefined) this.#spare.push(lines);
+    return chunk;
   }
 
-  /** Admission lets no such value pass, so this is for journals written by something else. */
-  #dropNotFinite(record: WriterRecord, samples: number, call: Call): void {
-    const { seq, nodeId } = record;
-    const reason = 'values that are not finite numbers';
-    this.#bury([{ reason, status: 0, nodeId, seq, samples, line: '' }], call);
+  #setAside(shipment: Shipment): void {
+    this.#searches.push(shipment);
+    this.#waiting = nodesOf(this.#searches);
   }
 
-  #bury(letters: readonly DeadLetter[], call: Call): void {
+  /** Keeps dead letters; what is given up is booked once they are on disk. */
+  #bury(letters: readonly Letter[], onKept: () => void = () => {}): void {
+    const [first] = letters;
+    if (first === undefined) return;
     try {
-      this.#deps.deadLetter(letters);
+      this.#deps.deadLetter(letters.map(({ letter }) => letter));
     } catch (error) {
       throw new WriteFault(errorMessage(error), { reason: 'dead_letter', cause: error });
     }
-    for (const { seq, samples } of letters) call.bury(seq, samples);
+    onKept();
+    for (const { held, letter } of letters) held.deadLettered += letter.samples;
+    const lines = letters.filter(({ letter }) => letter.line !== '').length;
+    if (lines === 0) return;
+    this.#stats.refused_lines_total += lines;
+    const { status, reason } = first.letter;
+    this.#deps.log('warn', 'InfluxDB refuses lines; they are dead letters', {
+      ...{ lines, status, reason },
+    });
+  }
+
+  #plan(tableId: string): TablePlan {
+    const known = this.#plans.find(tableId);
+    if (known !== undefined) return known;
+    const plan = buildTablePlan(this.#deps.table(tableId), this.#rules);
+    this.#plans.add(tableId, plan, plan.weight);
+    return plan;
   }
 }
 
-/** What one call of `write` has achieved so far. */
-class Call {
-  #cursor = 0;
-  /** By record, what became of its samples. */
-  readonly #written = new Map<number, number>();
-  readonly #buried = new Map<number, number>();
-
-  /** All records up to `seq` are safe; 0 says nothing new. */
-  complete(seq: number): void {
-    if (seq > this.#cursor) this.#cursor = seq;
-  }
-
-  /** The server took these lines. Returns their samples. */
-  wrote(chunk: LineChunk, from: number, to: number): number {
-    let all = 0;
-    for (let line = from; line < to; ) {
-      const index = chunk.lineRecord[line]!;
-      let samples = 0;
-      for (; line < to && chunk.lineRecord[line] === index; line++) {
-        samples += chunk.lineSamples[line]!;
-      }
-      addTo(this.#written, chunk.records[index]!.seq, samples);
-      all += samples;
-    }
-    return all;
-  }
-
-  bury(seq: number, samples: number): void {
-    addTo(this.#buried, seq, samples);
-  }
-
-  /** What happened to a record that is not complete waits for it: it will be sent again. */
-  progress(): WriterProgress | undefined {
-    if (this.#cursor === 0) return undefined;
-    return {
-      cursor: this.#cursor,
-      writtenSamples: sumUpTo(this.#written, this.#cursor),
-      deadLetteredSamples: sumUpTo(this.#buried, this.#cursor),
-    };
-  }
+interface Letter {
+  readonly held: HeldRecord;
+  readonly letter: DeadLetter;
 }
 
-function addTo(bySeq: Map<number, number>, seq: number, samples: number): void {
-  bySeq.set(seq, (bySeq.get(seq) ?? 0) + samples);
+function nodeOf({ nodeId }: HeldRecord): string {
+  return nodeId;
 }
 
-function sumUpTo(bySeq: ReadonlyMap<number, number>, lastSeq: number): number {
-  let sum = 0;
-  for (const [seq, samples] of bySeq) {
-    if (seq <= lastSeq) sum += samples;
-  }
-  return sum;
+function nodesOf(shipments: readonly Shipment[]): Set<string> {
+  return new Set(shipments.flatMap(({ delivery }) => [...delivery.openNodes()]));
+}
+
+function refusedLetters({ refused }: LineDelivery<HeldRecord>): Letter[] {
+  return refused.map(({ owner: held, line, samples, status, reason }) => {
+    const { seq, nodeId } = held;
+    return { held, letter: { reason, status, nodeId, seq, samples, line } };
+  });
+}
+
+/** Admission lets no such value pass, so this is for journals written by something else. */
+function unspeakableLetters({ records }: FilledChunk): Letter[] {
+  const reason = 'values that are not finite numbers';
+  return [...records]
+    .filter(
+      ({ isEncoded, openChunks, unspeakable }) => isEncoded && openChunks === 1 && unspeakable,
+    )
+    .map((held) => {
+      const { seq, nodeId, unspeakable: samples } = held;
+      return { held, letter: { reason, status: 0, nodeId, seq, samples, line: '' } };
+    });
+}
+
+/** This server is not known to read lines: its or our configuration is wrong, not the lines. */
+function refusedFault({ refused }: LineDelivery<HeldRecord>): WriteFault {
+  const { reason, status } = refused[0]!;
+  return new WriteFault(`cannot write to InfluxDB: every line is refused: ${reason}`, {
+    ...{ reason: 'refused', status },
+  });
 }
 
 function failureFault(outcome: Extract<WriteOutcome, { kind: 'failed' }>): WriteFault {
@@ -292,13 +362,17 @@ function failureFault(outcome: Extract<WriteOutcome, { kind: 'failed' }>): Write
 }
 
 /** The same fault with what the call achieved before it. */
-function faultOf(error: unknown, progress: WriterProgress | undefined): WriteFault {
+function faultOf(
+  error: unknown,
+  progress: WriterProgress | undefined,
+  isAdvanced: boolean,
+): WriteFault {
   const fault = error instanceof WriteFault ? error : undefined;
   return new WriteFault(errorMessage(error), {
     reason: fault?.reason ?? 'local',
     status: fault?.status ?? 0,
     retryAfterMs: fault?.retryAfterMs ?? 0,
-    progress,
+    ...{ progress, isAdvanced },
     cause: fault?.cause ?? error,
   });
 }

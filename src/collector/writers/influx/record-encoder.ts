@@ -16,8 +16,11 @@ const LINE_FEED = 10;
 /** Space, a timestamp, line feed. */
 const LINE_TAIL_BYTES = MAX_NUMBER_BYTES + 2;
 
+/** What the encoder reads of a record. */
+export type EncodedRecord = Pick<WriterRecord, 'nodeId' | 'samples'>;
+
 export class RecordEncoder {
-  #record: WriterRecord | undefined;
+  #record: EncodedRecord | undefined;
   #plan: TablePlan | undefined;
   #node = new Uint8Array(0);
   /** Sample indices in the order they are written. */
@@ -33,7 +36,7 @@ export class RecordEncoder {
   /**
    * Begins `record`, whose series are those of `plan`. The record must stay as it is until done.
    */
-  start(record: WriterRecord, plan: TablePlan): void {
+  start(record: EncodedRecord, plan: TablePlan): void {
     this.#record = record;
     this.#plan = plan;
     this.#node = Buffer.from(escapeKey(record.nodeId));
@@ -45,32 +48,25 @@ export class RecordEncoder {
   }
 
   /**
-   * Appends lines to `chunk` while it holds no more than `maxBytes`; one field is written into an
-   * empty chunk whatever its size. True once the record is done.
+   * Appends lines of `owner` to `chunk` while it holds no more than `maxBytes`; one field is
+   * written into an empty chunk whatever its size. True once the record is done.
    */
-  encodeInto(chunk: LineChunk, maxBytes: number): boolean {
+  encodeInto<Owner>(chunk: LineChunk<Owner>, maxBytes: number, owner: Owner): boolean {
     const record = this.#record!;
     const plan = this.#plan!;
-    if (chunk.records.at(-1) !== record) chunk.records.push(record);
     while (this.#group < plan.groups) {
       const end = this.#groupStart[this.#group + 1]!;
       while (this.#next < end) {
-        if (!this.#encodeLine(chunk, record, plan, end, maxBytes)) return false;
+        if (!this.#encodeLine(chunk, { record, plan, end, maxBytes, owner })) return false;
       }
       this.#group += 1;
     }
-    chunk.completeSeq = record.seq;
     return true;
   }
 
   /** Writes one line from `#next` on; false where it does not fit. */
-  #encodeLine(
-    chunk: LineChunk,
-    record: WriterRecord,
-    plan: TablePlan,
-    end: number,
-    maxBytes: number,
-  ): boolean {
+  #encodeLine<Owner>(chunk: LineChunk<Owner>, line: LineTask<Owner>): boolean {
+    const { record, plan, end, maxBytes } = line;
     const { series, timestampsMs, values } = record.samples;
     const { arena, fieldAt, slotOf, slotLine } = plan;
     const order = this.#order;
@@ -116,7 +112,7 @@ export class RecordEncoder {
     out[at++] = SPACE;
     at = writeNumber(out, at, timestamp);
     out[at++] = LINE_FEED;
-    chunk.endLine(at, samples);
+    chunk.endLine(at, samples, line.owner);
     return true;
   }
 
@@ -161,6 +157,15 @@ export class RecordEncoder {
       }
     }
   }
+}
+
+interface LineTask<Owner> {
+  readonly record: EncodedRecord;
+  readonly plan: TablePlan;
+  /** Where the samples of the group end in `#order`. */
+  readonly end: number;
+  readonly maxBytes: number;
+  readonly owner: Owner;
 }
 
 function fieldBytes(fieldAt: Uint32Array, series: number): number {

@@ -5,16 +5,15 @@
 import { Backoff } from '../../../lib/backoff.ts';
 import { type Clock, sleep } from '../../../lib/clock.ts';
 import type { InfluxClient } from './influx-client.ts';
-import type { LineChunk } from './line-chunk.ts';
-import { type RefusedLines, searchPoison } from './poison-search.ts';
+import type { LineChunk, LineRange } from './line-chunk.ts';
+import { LineDelivery, type RefusedLine } from './line-delivery.ts';
 import type { WriteOutcome } from './write-outcome.ts';
 
 /** With waits of up to half a minute: a few minutes in all. */
 const TRIES = 8;
-const SEARCH_REQUESTS_MAX = 2000;
 
-export interface SentLines {
-  readonly refused: readonly RefusedLines[];
+export interface SentLines<Owner> {
+  readonly refused: readonly RefusedLine<Owner>[];
   /**
    * Why it was given up; lines not in `refused` may or may not have been taken. '' = it was not.
    */
@@ -22,18 +21,17 @@ export interface SentLines {
 }
 
 /** Sends all lines of `chunk`. Never rejects. */
-export async function sendLines(
+export async function sendLines<Owner>(
   client: InfluxClient,
-  chunk: LineChunk,
+  chunk: LineChunk<Owner>,
   clock: Clock,
-): Promise<SentLines> {
-  if (chunk.lines === 0) return { refused: [], failure: '' };
-  const send = (from: number, to: number) => patiently(client, chunk.view(from, to), clock);
-  const first = await send(0, chunk.lines);
-  if (first.kind === 'written') return { refused: [], failure: '' };
-  if (first.kind === 'failed') return { refused: [], failure: first.message };
-  const { refused, failure } = await searchPoison(chunk.lines, first, send, SEARCH_REQUESTS_MAX);
-  return { refused, failure: failure?.message ?? '' };
+): Promise<SentLines<Owner>> {
+  // One group: the lines of a command come in an order that must stay.
+  const delivery = new LineDelivery(chunk, () => '');
+  const send = (range: LineRange<Owner>) =>
+    patiently(client, range.chunk.view(range.from, range.to), clock);
+  const failure = await delivery.advance(send, Infinity);
+  return { refused: delivery.refused, failure: failure?.message ?? '' };
 }
 
 async function patiently(
