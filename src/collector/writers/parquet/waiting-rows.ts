@@ -127,14 +127,17 @@ export class WaitingRows {
    */
   take(record: WriterRecord, isWritten: (hourMs: number) => boolean): number {
     const { nodeId, tableId, samples } = record;
-    const ids = this.#index.resolve(nodeId, tableId, samples.series, this.#table);
+    let ids: Uint32Array | undefined;
     const times = samples.timestampsMs;
     let skipped = 0;
     for (let from = 0; from < times.length; ) {
       const hourMs = hourOf(times[from]!);
       const to = endOfHour(times, from, hourMs);
       if (isWritten(hourMs)) skipped += to - from;
-      else this.#append(hourMs, ids, record, from, to);
+      else {
+        ids ??= this.#index.resolve(nodeId, tableId, samples.series, this.#table);
+        this.#append(hourMs, ids, record, from, to);
+      }
       from = to;
     }
     return skipped;
