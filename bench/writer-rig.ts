@@ -18,6 +18,7 @@ export function writerDeps({ tables }: RecordSet): WriterDeps {
     log: () => {},
     fs: nodeFileSystem,
     random: Math.random,
+    isOwner: () => true,
     startCursor: 0,
     table(id) {
       const table = tables.get(id);

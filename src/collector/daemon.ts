@@ -28,7 +28,9 @@ import { WINDOW_SEQUENCES } from '../journal/lmdb/producer-window.ts';
 import { EPOCHS_PER_NODE } from '../journal/lmdb/producers.ts';
 import { createLedgerMetrics } from '../journal/ledger-metrics.ts';
 import type { Clock } from '../lib/clock.ts';
-import { OperatingError } from '../lib/errors.ts';
+import { lockDirectory } from '../lib/directory-lock.ts';
+import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { nodeFileSystem } from '../lib/filesystem.ts';
 import { EventLoopWatch } from '../lib/event-loop-watch.ts';
 import { Lifecycle } from '../lib/lifecycle.ts';
 import type { QuicAddress } from '../transport/quic-endpoint.ts';
@@ -44,6 +46,8 @@ import { startWatchdog } from '../observability/watchdog.ts';
 import { addReadinessChecks } from './health/readiness-checks.ts';
 import { reload } from './reload.ts';
 import { createReloadMetrics } from './reload-metrics.ts';
+import { newestWrittenSeq } from './writers/parquet/recovery.ts';
+import { ownerDirectory } from '../warehouse/warehouse.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
 import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
@@ -106,6 +110,8 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   const http = await startHttpServer(httpBind(config), registry, readiness, pages);
   lifecycle.defer('http', () => http.close());
 
+  const warehouse = await lockWarehouse(config);
+  lifecycle.defer('warehouse lock', async () => warehouse?.release());
   const journal = await openJournal(config, deps, registry);
   lifecycle.defer('journal', () => journal.close());
 
@@ -195,6 +201,19 @@ function watchEventLoop(
   return eventLoop;
 }
 
+/** Refuses to start where another daemon writes the same collector's files into the warehouse. */
+async function lockWarehouse({ parquet, collector_id }: Config) {
+  if (!parquet.enabled) return undefined;
+  const directory = ownerDirectory(parquet.output_dir, collector_id);
+  try {
+    nodeFileSystem.makeDirectory(directory);
+  } catch (error) {
+    const why = errorMessage(error);
+    throw new OperatingError('WAREHOUSE_FAILED', `cannot create ${directory}: ${why}`);
+  }
+  return lockDirectory(directory, 'warehouse');
+}
+
 /** The hinge: the durable log, and the books that live in its transactions. */
 async function openJournal(
   config: Config,
@@ -206,6 +225,12 @@ async function openJournal(
     maxBytes: config.journal.max_bytes,
     minFreeBytes: config.journal.min_free_bytes,
     writers: writerNames(config),
+    newestSeen: (journalId, headSeq) => {
+      const { collector_id: collectorId, parquet } = config;
+      if (!parquet.enabled) return 0;
+      const files = { root: parquet.output_dir, collectorId, journalId };
+      return newestWrittenSeq(nodeFileSystem, files, headSeq);
+    },
     clock,
     logger: logger.child({ stage: 'journal' }),
     metrics: createJournalMetrics(registry),
@@ -234,7 +259,13 @@ function startWriters(
   const writers = writerTasks(config, journal).map((task) => {
     const startCursor = journal.cursor(task.name);
     const directories = { journalDir: journalDir(config), deadLetters: deadLetterSettings(config) };
-    return new WriterThread(deps, { ...task, ...directories, startCursor });
+    const { incarnation } = journal;
+    return new WriterThread(deps, {
+      incarnation,
+      ...task,
+      ...directories,
+      startCursor,
+    });
   });
   for (const writer of writers) {
     writer.start((progress) => journal.commitCursor(writer.name, progress));
@@ -262,6 +293,7 @@ function writerTasks(config: Config, journal: Journal): WriterTask[] {
       ...parquet,
       collector_id: config.collector_id,
       journal_id: journal.id,
+      journal_ancestors: journal.ancestors,
       seal_after_journal_bytes: config.journal.max_bytes * SEAL_SHARE_OF_JOURNAL,
     };
     tasks.push({ name: 'parquet', settings });

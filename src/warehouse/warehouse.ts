@@ -69,6 +69,19 @@ export function directoryChain(root: string, hourMs: number): string[] {
   return [hour, path.dirname(hour), metricsDirectory(root), root];
 }
 
+/** Where a collector says that it is the one that writes here. */
+export function ownerDirectory(root: string, collectorId: string): string {
+  return path.join(root, '.owners', collectorId);
+}
+
+/**
+ * The name of an unfinished file. `incarnation` is the writer's own: two writers, should there ever
+ * be two, never write into one file.
+ */
+export function stagingName(collectorId: string, incarnation: string, what: string): string {
+  return `${collectorPrefix(collectorId)}${incarnation}-${what}.tmp`;
+}
+
 /** What every file of a collector starts with, in `metrics/` and in `.staging/`. */
 export function collectorPrefix(collectorId: string): string {
   return `part-${collectorId}-`;

@@ -24,7 +24,7 @@ export interface Bench {
   addTable(table: SeriesTable): SeriesTable;
   open(
     settings?: Partial<ParquetWriterSettings>,
-    deps?: { fs?: FileSystem; startCursor?: number },
+    deps?: { fs?: FileSystem; startCursor?: number; isOwner?: () => boolean },
   ): Writer;
 }
 
@@ -51,6 +51,7 @@ export function createBench(): Bench {
           log: (level, message, fields) => logged.push({ level, message, fields }),
           table: (id) => tables.get(id)!,
           fs: deps?.fs ?? nodeFileSystem,
+          isOwner: deps?.isOwner ?? (() => true),
           startCursor: deps?.startCursor ?? 0,
         },
       );

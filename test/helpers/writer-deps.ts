@@ -22,6 +22,7 @@ export function writerDeps(
   const logLines: string[] = [];
   return {
     ...{ clock: systemClock, fs: nodeFileSystem, random: () => 0.5, startCursor: 0 },
+    isOwner: () => true,
     ...{ table: book.table, letters, logLines },
     log: (level, message, fields) => void logLines.push(JSON.stringify({ level, message, fields })),
     deadLetter: (added) => void letters.push(...added),

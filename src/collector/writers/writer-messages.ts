@@ -17,6 +17,8 @@ export interface WorkerSetup {
   readonly task: WriterTask;
   readonly journalDir: string;
   readonly deadLetters: DeadLetterSettings;
+  /** The journal's lease under which this process writes. */
+  readonly incarnation: number;
   readonly startCursor: number;
 }
 

@@ -34,6 +34,8 @@ import type { WritersMetrics } from './writers-metrics.ts';
 export type WriterThreadOptions = WriterTask & {
   readonly journalDir: string;
   readonly deadLetters: DeadLetterSettings;
+  /** The journal's lease under which this process writes. */
+  readonly incarnation: number;
   /** Where the journal says this writer is. */
   readonly startCursor: number;
 };
@@ -192,11 +194,12 @@ export class WriterThread {
   }
 
   #spawn(): void {
-    const { name, settings, journalDir, deadLetters } = this.#options;
+    const { name, settings, journalDir, incarnation, deadLetters } = this.#options;
     const setup: WorkerSetup = {
       task: { name, settings } as WriterTask,
       journalDir,
       deadLetters,
+      incarnation,
       startCursor: this.#cursor,
     };
     const worker = new Worker(workerUrl(), {

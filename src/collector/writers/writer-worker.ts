@@ -22,7 +22,7 @@ import type { FromWorker, ToWorker, WorkerSetup } from './writer-messages.ts';
 const STATUS_INTERVAL_MS = 1000;
 
 async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
-  const { task, journalDir, startCursor } = setup;
+  const { task, journalDir, startCursor, incarnation } = setup;
   nameThread(`writer-${task.name}`);
   const post = (message: FromWorker) => port.postMessage(message);
   const log: WriterLog = (level, message, fields = {}) =>
@@ -38,6 +38,7 @@ async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
     ...{ clock: systemClock, log, fs: nodeFileSystem, random: Math.random, startCursor },
     table: createTableLookup((id) => journal.table(id), decodeSeriesTable),
     deadLetter: (letters) => deadLetters.append(letters),
+    isOwner: () => journal.lease() === incarnation,
     signal: stopping.signal,
   };
   const writer = await openWriter(task, deps);

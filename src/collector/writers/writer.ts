@@ -114,6 +114,8 @@ export interface WriterDeps {
   readonly random: () => number;
   /** Returns once the letters are on disk; throws OperatingError where they cannot be kept. */
   readonly deadLetter: (letters: readonly DeadLetter[]) => void;
+  /** Whether journal and destination are still this process' own. */
+  readonly isOwner: () => boolean;
   /** The committed cursor that reading starts after. */
   readonly startCursor: number;
   /** Aborts when the worker is to stop: requests under way end, and the call that waits throws. */
@@ -131,5 +133,7 @@ export type WriterTask =
         readonly seal_after_journal_bytes?: number;
         /** Tells one journal from another: a new journal counts its seqs from the start again. */
         readonly journal_id?: string;
+        /** Journals of which this one was an older copy; up to `lastSeq` their records are its. */
+        readonly journal_ancestors?: readonly { readonly id: string; readonly lastSeq: number }[];
       };
     };

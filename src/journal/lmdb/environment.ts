@@ -145,6 +145,11 @@ export class JournalEnvironment {
     return this.#lease;
   }
 
+  /** The lease as it is on disk, whoever took it; 0 before the first. */
+  storedLease(): number {
+    return this.tables.meta.getEntry(LEASE_KEY)?.version ?? 0;
+  }
+
   /** Bytes of the data file, free pages included. */
   get fileBytes(): number {
     return fs.statSync(path.join(this.dir, DATA_FILE)).size;
@@ -153,7 +158,7 @@ export class JournalEnvironment {
   /** Takes over the directory: from now on no earlier opener can commit. */
   async takeLease(writes: WriteList): Promise<void> {
     const { meta } = this.tables;
-    const lease = (meta.getEntry(LEASE_KEY)?.version ?? 0) + 1;
+    const lease = this.storedLease() + 1;
     writes.putJson(meta, FORMAT_KEY, FORMAT_VERSION);
     try {
       await this.#root.batch(() => {

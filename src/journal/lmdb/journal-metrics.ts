@@ -20,6 +20,7 @@ export interface JournalFigures {
   readonly queuedRecords: number;
   readonly queuedBytes: number;
   readonly unclean: boolean;
+  readonly rolledBack: boolean;
 }
 
 export interface JournalMetrics {
@@ -51,6 +52,11 @@ const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) =
     'unclean_start',
     '1 if the daemon before this one ended without closing the journal.',
     (f) => Number(f.unclean),
+  ],
+  [
+    'rolled_back',
+    '1 if this start found the journal to be an older copy than what the warehouse was made from.',
+    (f) => Number(f.rolledBack),
   ],
 ];
 

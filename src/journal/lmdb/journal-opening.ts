@@ -7,6 +7,7 @@ import type { Clock } from '../../lib/clock.ts';
 import { Cursors } from './cursors.ts';
 import { JournalEnvironment, readJson, WriteList } from './environment.ts';
 import {
+  forkIdentity,
   IDENTITY_KEY,
   type JournalIdentity,
   loadCursors,
@@ -24,6 +25,12 @@ export interface OpeningOptions {
   readonly dir: string;
   readonly maxBytes: number;
   readonly writers: readonly string[];
+  /**
+   * The newest record of the journal `id` that a destination holds; 0 where none does. One beyond
+   * the head proves that the journal is an older copy, and that the numbers after its head are
+   * taken.
+   */
+  readonly newestSeen?: (id: string, headSeq: number) => number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -33,6 +40,8 @@ export interface OpenedJournal {
   readonly identity: JournalIdentity;
   /** The previous opening was not followed by a close. */
   readonly unclean: boolean;
+  /** A destination holds records that this journal does not know: it is an older copy. */
+  readonly rolledBack: boolean;
 }
 
 /** Opens the environment and takes the lease; the directory must be locked. */
@@ -50,8 +59,18 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
   const { clock, logger } = options;
   const state = loadState(env);
   const stored = readJson<JournalIdentity>(env.tables.meta, IDENTITY_KEY);
-  const identity = stored ?? newIdentity(clock.nowMs());
   const { head, tail, gaps } = state;
+  const seenSeq = stored === undefined ? 0 : (options.newestSeen?.(stored.id, head.seq) ?? 0);
+  const rolledBack = stored !== undefined && seenSeq > head.seq;
+  const identity = rolledBack
+    ? forkIdentity(stored, head.seq, clock.nowMs())
+    : (stored ?? newIdentity(clock.nowMs()));
+  if (rolledBack) {
+    logger.error(
+      { headSeq: head.seq, seenSeq, oldId: stored.id, newId: identity.id },
+      'the journal is an older copy of itself: it goes on under a new id',
+    );
+  }
   const core: JournalCore = {
     env,
     producers: new Producers(),
@@ -84,7 +103,7 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
     },
     'journal opened',
   );
-  return { core, identity, unclean: !state.clean };
+  return { core, identity, unclean: !state.clean, rolledBack };
 }
 
 /** When a table was used last is not stored: now, and by the newest record, is on the safe side. */

@@ -81,6 +81,11 @@ export class JournalReader {
     });
   }
 
+  /** How often the journal has been opened for writing: whose it is now. */
+  lease(): number {
+    return this.#fresh(() => this.#env.storedLease());
+  }
+
   /** The committed cursor of `writer`; 0 where it has none. */
   cursor(writer: string): number {
     return this.#fresh(() => readJson<Cursor>(this.#env.tables.cursors, writer)?.position.seq ?? 0);

@@ -25,10 +25,18 @@ export interface StoredState {
   readonly ledger: LedgerSnapshot;
 }
 
-/** Written once. */
+/** Records up to `lastSeq` are the same as in the journal of that id. */
+export interface JournalAncestor {
+  readonly id: string;
+  readonly lastSeq: number;
+}
+
+/** Written once, and again when the journal turns out to be an older copy of itself. */
 export interface JournalIdentity {
   readonly id: string;
   readonly createdAtMs: number;
+  /** What this journal was restored from, oldest first; absent where it never was. */
+  readonly ancestors?: readonly JournalAncestor[];
 }
 
 const EMPTY_STATE: StoredState = {
@@ -42,6 +50,16 @@ const EMPTY_STATE: StoredState = {
 /** The identity of a journal that is being made. */
 export function newIdentity(nowMs: number): JournalIdentity {
   return { id: randomUUID(), createdAtMs: nowMs };
+}
+
+/** The identity of a journal that goes on from `headSeq` of an older copy of `stored`. */
+export function forkIdentity(
+  stored: JournalIdentity,
+  headSeq: number,
+  nowMs: number,
+): JournalIdentity {
+  const ancestors = [...(stored.ancestors ?? []), { id: stored.id, lastSeq: headSeq }];
+  return { ...newIdentity(nowMs), ancestors };
 }
 
 /** Reads the state and holds it against the log's last record. Throws JOURNAL_DAMAGED. */

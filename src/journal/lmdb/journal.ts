@@ -37,6 +37,7 @@ import { DiskBudget } from './disk-budget.ts';
 import { WriteList } from './environment.ts';
 import type { JournalMetrics } from './journal-metrics.ts';
 import { type OpenedJournal, openCore } from './journal-opening.ts';
+import type { JournalAncestor } from './journal-state.ts';
 import type { Now } from './producers.ts';
 import { encodeRecord } from './record.ts';
 import { readSeriesLog, type SeriesMembers } from './series-log.ts';
@@ -63,6 +64,8 @@ export interface JournalOptions {
   readonly minFreeBytes: number;
   /** Those that exist now; cursors of others are dropped, new ones start at the oldest record. */
   readonly writers: readonly string[];
+  /** The newest record that a destination holds of a journal; see journal-opening.ts. */
+  readonly newestSeen?: (id: string, headSeq: number) => number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: JournalMetrics;
@@ -129,6 +132,11 @@ export class Journal implements AppendLog {
   /** Tells this journal from any other; random, made with the journal. */
   get id(): string {
     return this.#opened.identity.id;
+  }
+
+  /** The journals of which this one was an older copy, oldest first. */
+  get ancestors(): readonly JournalAncestor[] {
+    return this.#opened.identity.ancestors ?? [];
   }
 
   /** How often this journal has been opened by a daemon; rises by one with each start. */
@@ -460,6 +468,7 @@ export class Journal implements AppendLog {
       queuedRecords: this.#queue.length,
       queuedBytes: this.#queue.bytes,
       unclean: this.unclean,
+      rolledBack: this.#opened.rolledBack,
     };
   }
 }

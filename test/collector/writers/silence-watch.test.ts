@@ -54,6 +54,7 @@ test('a thread that hangs is ended, and another one does its work', async () => 
       journalDir: dir,
       deadLetters: deadLettersBeside(dir),
       startCursor: 0,
+      incarnation: journal.incarnation,
     },
   );
   onTestFinished(() => thread.close());

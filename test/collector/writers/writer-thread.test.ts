@@ -42,6 +42,7 @@ async function setUp(changes: Record<string, unknown> = {}) {
       ...{ name: 'influxdb', settings: influxSettings(server.url, changes), journalDir },
       deadLetters: deadLettersBeside(journalDir),
       startCursor: journal.cursor('influxdb'),
+      incarnation: journal.incarnation,
     },
   );
   onTestFinished(async () => {
@@ -166,7 +167,12 @@ test('a worker that cannot even start is tried slowly, and the status says why',
   const thread = new WriterThread(
     { clock, logger, metrics: createWritersMetrics(new Registry()) },
     {
-      ...{ name: 'influxdb', settings: influxSettings('http://127.0.0.1:9'), startCursor: 0 },
+      ...{
+        name: 'influxdb',
+        settings: influxSettings('http://127.0.0.1:9'),
+        incarnation: 1,
+        startCursor: 0,
+      },
       journalDir: path.join(tempDir(), 'nowhere'),
       deadLetters: deadLettersBeside(tempDir()),
     },

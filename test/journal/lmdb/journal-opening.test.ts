@@ -1,13 +1,16 @@
 import fs from 'node:fs';
 import path from 'node:path';
+import { Registry } from 'prom-client';
 import { open } from 'lmdb';
 import { describe, expect, test } from 'vitest';
 import { JournalEnvironment, WriteList } from '../../../src/journal/lmdb/environment.ts';
+import { createJournalMetrics } from '../../../src/journal/lmdb/journal-metrics.ts';
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 import { entryOf, expectEvenBooks, openJournal, passTo } from '../../helpers/journal-bench.ts';
+import { createRecordingLogger } from '../../helpers/recording-logger.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
 
 describe('opening a journal', () => {
@@ -86,6 +89,29 @@ describe('opening a journal', () => {
     const second = await openJournal(dir);
     expect([second.id, second.incarnation, second.unclean]).toEqual([first.id, 2, false]);
     expect((await openJournal(tempDir())).id).not.toBe(first.id);
+  });
+
+  test('that a destination knows more of goes on under a new id, from where it ends', async () => {
+    const dir = tempDir();
+    const first = await openJournal(dir);
+    for (const sequence of [1, 2, 3]) await first.append(entryOf(sequence));
+    await first.close();
+    const same = await openJournal(dir, { newestSeen: (_id, headSeq) => headSeq });
+    expect([same.id, same.ancestors]).toEqual([first.id, []]);
+    await same.close();
+    const registry = new Registry();
+    const metrics = createJournalMetrics(registry);
+    const newestSeen = (id: string) => (id === first.id ? 9 : 0);
+    const { logger, lines } = createRecordingLogger();
+    const forked = await openJournal(dir, { newestSeen, metrics, logger });
+    expect(forked.id).not.toBe(first.id);
+    expect(await forked.append(entryOf(4))).toBe(4);
+    expect(await registry.metrics()).toContain('telemetry_collector_journal_rolled_back 1');
+    expect(lines.some(({ msg }) => msg.includes('older copy'))).toBe(true);
+    await forked.close();
+    const again = await openJournal(dir, { newestSeen });
+    expect(again.id).toBe(forked.id);
+    expect(again.ancestors).toEqual([{ id: first.id, lastSeq: 3 }]);
   });
 
   test('stores the ledger and the series within a second or so when nothing else happens', async () => {

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodeFileSystem } from '../../../src/lib/filesystem.ts';
 import { readFooter } from '../../../src/warehouse/warehouse.ts';
+import { newestWrittenSeq } from '../../../src/collector/writers/parquet/recovery.ts';
 import type { WriterRecord } from '../../../src/collector/writers/writer.ts';
 import { type Fault, faultyFileSystem } from '../../helpers/faulty-filesystem.ts';
 import { type Bench, createBench, drive } from '../../helpers/warehouse-bench.ts';
@@ -283,3 +284,75 @@ test('a visible file renamed by hand is not believed', async () => {
   await drive(bench.open(), journal, 5);
   await expectExactlyOnce(journal);
 });
+
+test('a writer that is not the owner any more publishes nothing and touches nothing', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  let isOwner = true;
+  const old = bench.open({}, { isOwner: () => isOwner });
+  await old.write(journal);
+  isOwner = false;
+  const next = bench.open({ row_group_rows: 1 });
+  await next.write(journal.slice(0, 6));
+  await expect(old.flush()).rejects.toThrow(/another process has taken it over/);
+  await expect(old.write(journal)).rejects.toThrow(/another process has taken it over/);
+  expect(warehousePaths(bench.root)).toEqual([]);
+  await drive(next, journal, 4);
+  await expectExactlyOnce(journal);
+});
+
+test('an owner that slept between its last look and the rename finds its file gone', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  let next: ReturnType<Bench['open']> | undefined;
+  // It still was the owner when it looked; then another one started, and only then it goes on.
+  let looks = 0;
+  const isOwner = () => {
+    looks += 1;
+    if (looks === 2) next = bench.open();
+    return true;
+  };
+  const old = bench.open({}, { isOwner });
+  await old.write(journal.slice(0, 9));
+  await expect(old.flush()).rejects.toMatchObject({ code: 'WAREHOUSE_FAILED' });
+  await drive(next!, journal, 5);
+  await expectExactlyOnce(journal);
+});
+
+test('a journal that is an older copy of itself skips what it shares and nothing else', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  await drive(bench.open({ journal_id: 'old' }), journal, 5);
+  // The copy ends with record 6; its cursor stood at 3. Other batches take the numbers after it.
+  const others = journal.slice(6).map((record) => ({ ...record, nodeId: 'node-2' }));
+  const restored = [...journal.slice(0, 6), ...others];
+  const settings = { journal_id: 'new', journal_ancestors: [{ id: 'old', lastSeq: 6 }] };
+  await drive(bench.open(settings, { startCursor: 3 }), restored, 4);
+  expect(canonical(await visibleRows())).toEqual(
+    canonical(expectedRows([...journal, ...others], bench.tables)),
+  );
+});
+
+test('what the warehouse holds of a journal is found without opening older files', async () => {
+  bench = createBench();
+  await drive(bench.open(), multiHourJournal(), 5);
+  const ours = { root: bench.root, collectorId: 'c1', journalId: 'journal-1' };
+  expect(newestWrittenSeq(nodeFileSystem, ours, 6)).toBe(12);
+  expect(newestWrittenSeq(nodeFileSystem, ours, 12)).toBe(0);
+  expect(newestWrittenSeq(nodeFileSystem, { ...ours, journalId: 'other' }, 6)).toBe(0);
+});
+
+test.each(['.staging', 'metrics', ''])(
+  'goes on where %s/ of the warehouse vanished',
+  async (name) => {
+    bench = createBench();
+    const journal = multiHourJournal();
+    const canary = makeRecord(13, bench.addTable(makeTable([])), []);
+    const writer = bench.open();
+    await writer.write(journal.slice(0, 4));
+    fs.rmSync(`${bench.root}/${name}`, { recursive: true });
+    await writer.write([...journal.slice(4), canary]);
+    await writer.flush();
+    await expectExactlyOnce(journal);
+  },
+);

@@ -13,10 +13,11 @@
  * already. After a failure everything unfinished is dropped, and `readFrom` goes back to the
  * cursor.
  */
+import { randomBytes } from 'node:crypto';
 import { assert, errorCode, errorMessage, OperatingError } from '../../../lib/errors.ts';
 import type { Writer, WriterDeps, WriterProgress, WriterRecord, WriterTask } from '../writer.ts';
 import { createdBy } from '../../../warehouse/created-by.ts';
-import { Publisher } from './publisher.ts';
+import { notOwned, Publisher } from './publisher.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
 import { Retention, totalBytes } from './retention.ts';
 import { rotationDueMs } from './rotation.ts';
@@ -27,7 +28,10 @@ import { WaitingRows } from './waiting-rows.ts';
 import type { SeqRange } from '../../../warehouse/warehouse.ts';
 
 export type ParquetWriterSettings = Extract<WriterTask, { name: 'parquet' }>['settings'];
-export type ParquetWriterDeps = Pick<WriterDeps, 'clock' | 'log' | 'table' | 'fs' | 'startCursor'>;
+export type ParquetWriterDeps = Pick<
+  WriterDeps,
+  'clock' | 'log' | 'table' | 'fs' | 'startCursor' | 'isOwner'
+>;
 
 /**
  * Staging may hold this many times the bytes of the largest file: a row takes 25 bytes there, and
@@ -106,7 +110,10 @@ class ParquetWarehouseWriter implements Writer {
   constructor(settings: ParquetWriterSettings, deps: ParquetWriterDeps) {
     this.#settings = settings;
     this.#deps = deps;
+    const incarnation = randomBytes(4).toString('hex');
     this.#publisher = new Publisher(deps.fs, {
+      incarnation,
+      isOwner: deps.isOwner,
       root: settings.output_dir,
       collectorId: settings.collector_id,
       journalId: settings.journal_id ?? '',
@@ -120,6 +127,7 @@ class ParquetWarehouseWriter implements Writer {
     this.#waiting = new WaitingRows(deps.fs, deps.table, {
       root: settings.output_dir,
       collectorId: settings.collector_id,
+      incarnation,
       rowGroupRows: settings.row_group_rows,
       memoryBytes: settings.memory_bytes,
     });
@@ -130,10 +138,12 @@ class ParquetWarehouseWriter implements Writer {
 
   /** Looks at the visible files. Called after opening and again after each failure. */
   recover(): void {
+    if (!this.#deps.isOwner()) throw notOwned();
     const { files, covered } = recoverWarehouse(this.#deps.fs, this.#deps.log, {
       root: this.#settings.output_dir,
       collectorId: this.#settings.collector_id,
       journalId: this.#settings.journal_id ?? '',
+      ancestors: this.#settings.journal_ancestors ?? [],
       cursor: this.#cursor,
     });
     this.#files = files;

@@ -1,17 +1,24 @@
 /**
  * How files become visible: under which name they are staged, what their footer says, and the
  * rename that gives a finished one its place under `metrics/`.
+ *
+ * Publishing is fenced. A new owner takes the lease first, then removes what others have staged,
+ * and looks at the visible files last. An owner of before stages first, then looks whether the
+ * lease is still its own, and renames last: either it sees that it is not, or its staged file is
+ * gone, or its file was visible when the new owner looked.
  */
 import path from 'node:path';
+import { OperatingError } from '../../../lib/errors.ts';
 import type { FileSystem } from '../../../lib/filesystem.ts';
 import { WAREHOUSE_SCHEMA_VERSION } from '../../../warehouse/columns.ts';
 import {
-  collectorPrefix,
   directoryChain,
   footerMetadata,
   hourDirectory,
+  readFooter,
   type SeqRange,
   stagingDirectory,
+  stagingName,
   warehouseFileName,
 } from '../../../warehouse/warehouse.ts';
 import type { CatalogEntry } from './recovery.ts';
@@ -23,8 +30,17 @@ export interface PublisherIdentity {
   readonly root: string;
   readonly collectorId: string;
   readonly journalId: string;
+  /** Of this writer, unlike any other's. */
+  readonly incarnation: string;
+  /** Whether the journal and the warehouse are still this process' own. */
+  readonly isOwner: () => boolean;
   /** For the footers: the program that made the files. */
   readonly createdBy: string;
+}
+
+/** What a writer throws that is not the owner any more. */
+export function notOwned(): OperatingError {
+  return new OperatingError('WAREHOUSE_NOT_OWNED', 'another process has taken it over');
 }
 
 export class Publisher {
@@ -38,9 +54,9 @@ export class Publisher {
 
   /** Where the unfinished file of an hour lies. */
   stagingPath(hourMs: number): string {
-    const { root, collectorId } = this.#identity;
+    const { root, collectorId, incarnation } = this.#identity;
     const hour = new Date(hourMs).toISOString().slice(0, 13);
-    return path.join(stagingDirectory(root), `${collectorPrefix(collectorId)}${hour}.tmp`);
+    return path.join(stagingDirectory(root), stagingName(collectorId, incarnation, hour));
   }
 
   /** The footer's key-value metadata of a file that holds `rows` of the records in `range`. */
@@ -50,16 +66,22 @@ export class Publisher {
     return footerMetadata({ ...footer, schemaVersion: WAREHOUSE_SCHEMA_VERSION }, createdBy);
   }
 
-  /** Gives a finished file its visible name; never that of a file which is there already. */
+  /**
+   * Gives a finished file its visible name; never that of a file which is there already. One of the
+   * same journal, hour and range holds the same rows: then there is nothing left to do. Throws
+   * OperatingError WAREHOUSE_NOT_OWNED where another process has taken over.
+   */
   publish(hourMs: number, range: SeqRange, staged: StagedFile): CatalogEntry {
     const { root, collectorId } = this.#identity;
     const directory = hourDirectory(root, hourMs);
     this.#fs.makeDirectory(directory);
     let target = path.join(directory, warehouseFileName(collectorId, range));
-    for (let copy = 2; this.#fs.exists(target); copy++) {
+    for (let copy = 2; this.#fs.exists(target) && !this.#isOwn(target); copy++) {
       target = path.join(directory, warehouseFileName(collectorId, range, copy));
     }
-    this.#fs.rename(staged.path, target);
+    if (!this.#identity.isOwner()) throw notOwned();
+    if (this.#fs.exists(target)) this.#fs.remove(staged.path);
+    else this.#fs.rename(staged.path, target);
     return {
       ...range,
       path: target,
@@ -68,6 +90,12 @@ export class Publisher {
       bytes: staged.bytes,
       neededUntilSeq: range.lastSeq,
     };
+  }
+
+  /** Whether the visible file was made from the same journal. */
+  #isOwn(target: string): boolean {
+    const result = readFooter(this.#fs, target);
+    return result.ok && result.footer.journalId === this.#identity.journalId;
   }
 
   /** Makes the names of published files survive a power cut. */

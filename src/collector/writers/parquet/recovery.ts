@@ -63,6 +63,8 @@ export interface RecoveryOptions {
   readonly root: string;
   readonly collectorId: string;
   readonly journalId: string;
+  /** Journals of which this one was an older copy: they share the records up to `lastSeq`. */
+  readonly ancestors: readonly { readonly id: string; readonly lastSeq: number }[];
   /** Records after this one will be replayed. */
   readonly cursor: number;
 }
@@ -84,8 +86,8 @@ export function recoverWarehouse(
   const directoriesToSync = new Set<string>();
   const files: CatalogEntry[] = [];
   for (const file of listWarehouse(fs, root, collectorId)) {
-    const verdict = file.lastSeq <= cursor ? 'settled' : judge(fs, file, options.journalId);
-    if (typeof verdict === 'object') {
+    const verdict = file.lastSeq <= cursor ? 'settled' : judge(fs, file, options);
+    if (typeof verdict === 'object' && 'why' in verdict) {
       quarantine(fs, root, file);
       log('error', 'moved a damaged warehouse file to quarantine', { path: file.path, ...verdict });
       continue;
@@ -93,10 +95,10 @@ export function recoverWarehouse(
     files.push({
       ...file,
       bytes: fs.fileBytes(file.path),
-      neededUntilSeq: verdict === 'other_journal' ? 0 : file.lastSeq,
+      neededUntilSeq: typeof verdict === 'object' ? verdict.coversUpTo : file.lastSeq,
     });
-    if (verdict !== 'covers') continue;
-    covered.add(file.hourMs, file);
+    if (verdict === 'settled' || verdict.coversUpTo <= cursor) continue;
+    covered.add(file.hourMs, { firstSeq: file.firstSeq, lastSeq: verdict.coversUpTo });
     for (const directory of directoryChain(root, file.hourMs)) directoriesToSync.add(directory);
   }
   // The crash may have come before the renames were durable; the cursor will soon rely on them.
@@ -105,17 +107,40 @@ export function recoverWarehouse(
   return { files, covered };
 }
 
-/** What a file beyond the cursor means. The seqs of another journal name records never replayed. */
+/**
+ * Up to which record a file beyond the cursor says what is written. The seqs of another journal
+ * name records never replayed: 0. Those of an ancestor do as far as the records are shared.
+ */
 function judge(
   fs: FileSystem,
   file: WarehouseFile,
-  journalId: string,
-): 'covers' | 'other_journal' | { why: string } {
+  { journalId, ancestors }: RecoveryOptions,
+): { coversUpTo: number } | { why: string } {
   const result = readFooter(fs, file.path);
   if (!result.ok) return { why: result.why };
   const why = contradiction(file, result.footer);
   if (why !== undefined) return { why };
-  return result.footer.journalId === journalId ? 'covers' : 'other_journal';
+  if (result.footer.journalId === journalId) return { coversUpTo: file.lastSeq };
+  const ancestor = ancestors.find(({ id }) => id === result.footer.journalId);
+  return { coversUpTo: Math.min(file.lastSeq, ancestor?.lastSeq ?? 0) };
+}
+
+/**
+ * The newest record of the journal that a visible file was made from, if that is beyond `afterSeq`;
+ * otherwise 0. Only files beyond it are opened.
+ */
+export function newestWrittenSeq(
+  fs: FileSystem,
+  { root, collectorId, journalId }: Pick<RecoveryOptions, 'root' | 'collectorId' | 'journalId'>,
+  afterSeq: number,
+): number {
+  let newest = 0;
+  for (const file of listWarehouse(fs, root, collectorId)) {
+    if (file.lastSeq <= Math.max(afterSeq, newest)) continue;
+    const result = readFooter(fs, file.path);
+    if (result.ok && result.footer.journalId === journalId) newest = file.lastSeq;
+  }
+  return newest;
 }
 
 /** Others may share the directory: only this collector's files go. */

@@ -12,6 +12,7 @@ const PROBE_BYTES = new Uint8Array(4096);
 /** Writes a file into staging, syncs and removes it. Throws what the disk says. */
 export function probeStaging(fs: FileSystem, root: string, collectorId: string): void {
   const name = `${collectorPrefix(collectorId)}canary.tmp`;
+  fs.makeDirectory(stagingDirectory(root));
   const probe = path.join(stagingDirectory(root), name);
   const file = fs.openForWriting(probe);
   try {

@@ -13,12 +13,7 @@ import type { FileSystem } from '../../../lib/filesystem.ts';
 import type { SeriesTable } from '../../../domain/telemetry.ts';
 import type { RowGroup } from '../../../warehouse/encoder.ts';
 import type { SortedRows } from '../../../warehouse/sorted-rows.ts';
-import {
-  collectorPrefix,
-  HOUR_MS,
-  hourOf,
-  stagingDirectory,
-} from '../../../warehouse/warehouse.ts';
+import { HOUR_MS, hourOf, stagingDirectory, stagingName } from '../../../warehouse/warehouse.ts';
 import type { WriterRecord } from '../writer.ts';
 import { mergeRows, type RowSource } from './merge-rows.ts';
 import { BUFFERED_ROW_BYTES, RowBuffer } from './row-buffer.ts';
@@ -37,6 +32,8 @@ const HOUR_BYTES = 200;
 export interface WaitingRowsOptions {
   readonly root: string;
   readonly collectorId: string;
+  /** Of this writer, unlike any other's. */
+  readonly incarnation: string;
   readonly rowGroupRows: number;
   /** What `bytes` should not pass: the owner seals there. */
   readonly memoryBytes: number;
@@ -73,7 +70,7 @@ export class WaitingRows {
     );
     this.#indexBytesMax = options.memoryBytes * INDEX_SHARE;
     this.#index = new SeriesIndex(this.#indexBytesMax);
-    const name = `${collectorPrefix(options.collectorId)}spill.tmp`;
+    const name = stagingName(options.collectorId, options.incarnation, 'spill');
     this.#spill = new SpillFile(fs, path.join(stagingDirectory(options.root), name));
   }
 
