@@ -57,6 +57,29 @@ const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
     const labels = { reason: 'node_rate' };
     expect(metrics.sum('samples_throttled_total', labels)).toBeGreaterThan(10_000);
   },
+  expansion: ({ metrics }) => {
+    const labels = { reason: 'expanded_bytes' };
+    expect(metrics.sum('samples_rejected_total', labels)).toBeGreaterThan(1000);
+  },
+  'scattered-hours': ({ metrics }) => {
+    const labels = { reason: 'too_many_hours' };
+    expect(metrics.sum('samples_rejected_total', labels)).toBeGreaterThan(100);
+  },
+  'unused-symbols': ({ metrics }) => {
+    // Those of the attacker, the neighbour and the canary.
+    expect(metrics.sum('admission_tables')).toBeLessThan(5);
+  },
+  units: ({ metrics }) => expect(metrics.sum('admission_series')).toBeLessThan(1000),
+  'long-texts': ({ metrics }) => {
+    expect(metrics.sum('admission_node_series_text_bytes')).toBeLessThanOrEqual(16 * 1024 * 1024);
+  },
+  'all-slots': ({ metrics }) => {
+    expect(metrics.sum('admission_series')).toBeLessThanOrEqual(100_000);
+  },
+  'huge-sequence': ({ metrics }) => {
+    // A million for each of the two hundred epochs at most.
+    expect(metrics.sum('journal_sequence_gaps_total')).toBeLessThanOrEqual(200e6);
+  },
   'http-slow-clients': ({ probes }) => expect(probes.answered).toBeGreaterThan(0),
   'http-connections': ({ done }) => expect(done.answered).toBeGreaterThan(50),
   'http-odd-requests': ({ done }) => expect(done.requests).toBeGreaterThan(20),
