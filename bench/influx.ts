@@ -52,9 +52,10 @@ async function writeOnce(set: RecordSet, url: string, gzip: boolean) {
     measurement_node: 'node',
     tag_labels: ['gpu_uuid', 'gpu_index', 'gpu_model', 'pci_bus_id', 'device'],
   };
-  const writer = openInfluxWriter(settings, writerDeps(set));
-  // Plans of series tables are made once in the life of a daemon.
-  await writer.write(set.records.slice(0, NODES));
+  // Plans of series tables are made once in the life of a daemon: records before the first ones.
+  const warmUp = set.records.slice(0, NODES).map((one, at) => ({ ...one, seq: at + 1 - NODES }));
+  const writer = openInfluxWriter(settings, { ...writerDeps(set), startCursor: -NODES });
+  await writer.write(warmUp);
   const planned = writer.stats();
   const { cpuSeconds } = await writeAll(writer, set);
   const stats = difference(writer.stats(), planned);

@@ -20,7 +20,7 @@ const NODES = 100;
 /** By thread, the innermost first. */
 const STAGES: Readonly<Record<string, readonly Stage[]>> = {
   main: [
-    { name: 'QUIC, TLS and UDP', files: /\/lib\/quic\// },
+    { name: 'QUIC, TLS and UDP', files: /\/transport\// },
     { name: 'decoding', files: /\/codec\// },
     { name: 'admission', files: /\/admission\// },
     { name: 'journal', files: /\/(journal|node_modules\/lmdb)\// },
