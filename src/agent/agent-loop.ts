@@ -154,6 +154,7 @@ export class AgentLoop {
       maxNameBytes: hello?.maxNameBytes ?? 0,
       maxLabelsPerSeries: hello?.maxLabelsPerSeries ?? 0,
       maxLabelValueBytes: hello?.maxLabelValueBytes ?? 0,
+      maxHoursPerBatch: hello?.maxHoursPerBatch ?? 0,
     };
   }
 

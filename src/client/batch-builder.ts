@@ -30,6 +30,8 @@ export interface BatchLimits {
   readonly maxNameBytes?: number;
   readonly maxLabelsPerSeries?: number;
   readonly maxLabelValueBytes?: number;
+  /** UTC hours that the samples of a batch may fall into. 0, or absent: not said. */
+  readonly maxHoursPerBatch?: number;
 }
 
 /** Every limit by which a place in a table was given. */
@@ -57,6 +59,7 @@ const TABLE_SHARE = 0.5;
 /** What a series takes in a table beside its strings: symbol references and headers. */
 const SERIES_OVERHEAD_BYTES = 24;
 const LABEL_OVERHEAD_BYTES = 12;
+const HOUR_MS = 3_600_000;
 
 interface Entry {
   readonly series: Series;
@@ -228,9 +231,10 @@ function takeBatches(
   const samplesRoom = limits.maxBatchBytes - table.bytes.length - BATCH_OVERHEAD_BYTES;
   const most = Math.max(1, Math.floor(samplesRoom / SAMPLE_BYTES_MAX));
   const step = Math.min(limits.maxBatchSamples, most);
+  const hoursMax = bound(limits.maxHoursPerBatch);
   const batches: BuiltBatch[] = [];
-  for (let start = 0; start < total; start += step) {
-    const end = Math.min(total, start + step);
+  for (let start = 0; start < total; ) {
+    const end = endOfHours(shard.timestampsMs, start, Math.min(total, start + step), hoursMax);
     batches.push({
       table,
       samples: {
@@ -239,11 +243,27 @@ function takeBatches(
         values: Float64Array.from(shard.values.slice(start, end)),
       },
     });
+    start = end;
   }
   shard.series = [];
   shard.timestampsMs = [];
   shard.values = [];
   return batches;
+}
+
+/** Where a batch that begins at `start` must end, at `end` or before it has too many hours. */
+function endOfHours(
+  timestampsMs: readonly number[],
+  start: number,
+  end: number,
+  hoursMax: number,
+): number {
+  const hours = new Set<number>();
+  for (let at = start; at < end; at += 1) {
+    hours.add(Math.floor(timestampsMs[at]! / HOUR_MS));
+    if (hours.size > hoursMax) return at;
+  }
+  return end;
 }
 
 /** Why no collector could take the reading; undefined where one could. */

@@ -47,6 +47,7 @@ export function encodeHello(hello: Hello): Uint8Array {
       max_timestamp_ahead_secs: hello.maxTimestampAheadSecs,
       sequence_window: hello.sequenceWindow,
       epochs_per_node: hello.epochsPerNode,
+      max_hours_per_batch: hello.maxHoursPerBatch,
       time_ms: hello.timeMs,
     },
   });
@@ -110,6 +111,7 @@ interface WireHello {
   max_timestamp_ahead_secs: number;
   sequence_window: number;
   epochs_per_node: number;
+  max_hours_per_batch: number;
   time_ms: number;
 }
 
@@ -161,6 +163,7 @@ function readHello(hello: WireHello): Hello {
     maxTimestampAheadSecs: hello.max_timestamp_ahead_secs,
     sequenceWindow: hello.sequence_window,
     epochsPerNode: hello.epochs_per_node,
+    maxHoursPerBatch: hello.max_hours_per_batch,
     timeMs: hello.time_ms,
   };
 }

@@ -134,6 +134,8 @@ export interface Hello {
   readonly sequenceWindow: number;
   /** Epochs of a node that are remembered; older ones are `out_of_window`. */
   readonly epochsPerNode: number;
+  /** UTC hours that the samples of one batch may fall into. */
+  readonly maxHoursPerBatch: number;
   /** The collector's clock as the connection began, Unix ms. */
   readonly timeMs: number;
 }

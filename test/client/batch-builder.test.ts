@@ -175,3 +175,16 @@ test('a series over the collector’s limits is skipped, so that its batch is no
   // A collector that does not say its limits has none that are known.
   expect(builder.build(bad, { ...LIMITS, maxNameBytes: 0 }).skipped).toEqual([]);
 });
+
+test('a batch falls into no more hours than the collector takes, and nothing is left out', () => {
+  const hours = Array.from({ length: 50 }, (_, hour) => hour);
+  const wide = hours.map((hour) => ({
+    ...reading('m', { gpu: '0' }, hour),
+    timestampMs: 1_700_000_000_000 + hour * 3_600_000,
+  }));
+  const limits = { ...LIMITS, maxHoursPerBatch: 24 };
+  const { batches } = new BatchBuilder().build(wide, limits);
+  expect(batches.map(({ samples }) => samples.values.length)).toEqual([24, 24, 2]);
+  expect(batches.flatMap(({ samples }) => [...samples.values])).toEqual(hours);
+  expect(new BatchBuilder().build(wide, LIMITS).batches).toHaveLength(1);
+});

@@ -18,5 +18,6 @@ export const TEST_HELLO: Hello = {
   maxTimestampAheadSecs: 300,
   sequenceWindow: 1024,
   epochsPerNode: 8,
+  maxHoursPerBatch: 24,
   timeMs: 1_700_000_000_000,
 };

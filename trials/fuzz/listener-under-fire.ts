@@ -58,6 +58,7 @@ const HELLO: Omit<Hello, 'nodeId'> = {
   maxTimestampAheadSecs: 300,
   sequenceWindow: 1024,
   epochsPerNode: 8,
+  maxHoursPerBatch: 24,
   timeMs: 1_700_000_000_000,
 };
 const SILENT: QuicHandlers = {

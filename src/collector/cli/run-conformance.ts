@@ -44,6 +44,7 @@ const HELLO: Omit<Hello, 'timeMs'> = {
   maxTimestampAheadSecs: 300,
   sequenceWindow: 16,
   epochsPerNode: 8,
+  maxHoursPerBatch: 24,
 };
 
 /** Runs all steps against `command`, or against whoever connects, and returns the exit code. */

@@ -83,8 +83,9 @@ export class Ingest {
 
   #hello(peer: PeerIdentity): Hello {
     const { collectorId, maxBatchBytes, decodeLimits, ...filter } = this.#options;
-    // These two can change while the collector runs.
-    const { max_timestamp_age_secs, max_timestamp_ahead_secs } = this.#deps.admission.limits;
+    // These can change while the collector runs.
+    const { max_timestamp_age_secs, max_timestamp_ahead_secs, max_hours_per_batch } =
+      this.#deps.admission.limits;
     return {
       schemaVersion: SCHEMA_VERSION,
       collectorId,
@@ -98,6 +99,7 @@ export class Ingest {
       maxTableSeries: decodeLimits.maxSeries,
       maxTimestampAgeSecs: max_timestamp_age_secs,
       maxTimestampAheadSecs: max_timestamp_ahead_secs,
+      maxHoursPerBatch: max_hours_per_batch,
       ...filter,
       timeMs: this.#deps.clock.nowMs(),
     };

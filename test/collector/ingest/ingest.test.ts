@@ -86,6 +86,7 @@ test('a session greets with the identity it will stamp and the limits in force',
     maxTimestampAheadSecs: 300,
     sequenceWindow: 1024,
     epochsPerNode: 8,
+    maxHoursPerBatch: 24,
     timeMs: expect.any(Number),
   });
 });

@@ -48,6 +48,7 @@ function validMessages(): Buffer[] {
     maxTimestampAheadSecs: 300,
     sequenceWindow: 1024,
     epochsPerNode: 8,
+    maxHoursPerBatch: 24,
     timeMs: 1_700_000_000_000,
   });
   const ack = encodeAck(
