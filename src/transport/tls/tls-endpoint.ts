@@ -195,10 +195,13 @@ class TlsEndpoint implements QuicEndpoint {
       socket.destroy();
       return;
     }
-    if (isFull || this.#handshakes.size >= accept.maxHandshakes) this.#dropOldestHandshake();
     const { remoteAddress, remotePort } = socket;
-    // It may be gone already.
-    if (remoteAddress === undefined || remotePort === undefined) return;
+    if (remoteAddress === undefined || remotePort === undefined) {
+      // It is gone already. Left open, its socket would throw an error that nobody listens for.
+      socket.destroy();
+      return;
+    }
+    if (isFull || this.#handshakes.size >= accept.maxHandshakes) this.#dropOldestHandshake();
     socket.setNoDelay(true);
     const remote = { host: remoteAddress, port: remotePort };
     const connection = this.#add(socket, remote, true, accept.handlers);

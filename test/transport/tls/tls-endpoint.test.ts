@@ -1,4 +1,5 @@
 /** The transport over TLS and TCP, on real sockets. What it shares with QUIC is asked alike. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
 import tls from 'node:tls';
@@ -41,6 +42,21 @@ async function connectedPair() {
   });
   return { server, client, inside: server.recorder.connected[0]! };
 }
+
+test('strangers that are gone before they are accepted cost nothing', async () => {
+  const server = await bed.server(authorities.server);
+  const { port } = server.endpoint.address;
+  const knock = `
+    for (let count = 0; count < 20; count += 1) {
+      const socket = require('node:net').connect(${port}, '127.0.0.1');
+      socket.on('connect', () => socket.resetAndDestroy());
+    }`;
+  // This process accepts nobody meanwhile, so all of them are gone when it does.
+  expect(spawnSync(process.execPath, ['-e', knock]).status).toBe(0);
+  const client = await bed.client(server.endpoint.address, await authorities.agent('gpu-001'));
+  await eventually('somebody else connects', () => client.recorder.connected.length === 1);
+  expect(server.endpoint.connections).toBe(1);
+});
 
 describe('a connection over TLS', () => {
   test('has one stream of both directions', async () => {
