@@ -51,8 +51,8 @@ describe('collector messages', () => {
       maxBatchSamples: 6,
     });
     expect(Buffer.from(hello).toString('hex')).toBe(
-      '0a2d08011201631a016e200528063001' +
-        '38800240204880085088a4015880f52460ac0268800870087880d095ffbc31',
+      '0a3008011201631a016e200528063001' +
+        '38800240204880085088a4015880f52460ac0268800870087880d095ffbc31800118',
     );
   });
 
