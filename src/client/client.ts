@@ -31,6 +31,7 @@ import {
 } from './client-stats.ts';
 import { ConnectionLoop, MAX_FRAME_BYTES } from './connection-loop.ts';
 import { DiskSpool } from './disk-spool.ts';
+import { recoveredPositions } from './recovered-positions.ts';
 import { RecoveryReport } from './recovery-report.ts';
 import { RejectionLog } from './rejection-log.ts';
 import { type HostLookup, systemLookup } from './remote-address.ts';
@@ -98,8 +99,6 @@ const MAX_HOLD_MS = 60_000;
 const DEFAULT_HOLD_MS = 100;
 const MAX_IN_FLIGHT_BATCHES = 64;
 const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
-/** A gap between two numbers of an epoch that is as good as any larger one: see AckLedger. */
-const MAX_POSITION_GAP = 1024;
 /** How many dropped batches are told apart in the log before only the count goes on. */
 const DROP_LOG_INTERVAL_MS = 10_000;
 
@@ -155,7 +154,7 @@ export class TelemetryClient {
       maxInFlightBytes: options.maxInFlightBytes ?? MAX_IN_FLIGHT_BYTES,
       firstPosition: this.#nextPosition,
     });
-    this.#recover();
+    this.#recover(options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES);
     const idleTimeoutMs = options.idleTimeoutMs ?? 15_000;
     this.#endpoints = new ClientEndpoints(deps, { idleTimeoutMs, lent: deps.endpoint });
     const lookupHost = deps.lookupHost ?? systemLookup;
@@ -274,18 +273,16 @@ export class TelemetryClient {
     return this.#closing;
   }
 
-  #recover(): void {
-    let previous: SpooledBatch | undefined;
-    for (const batch of this.#spool.recovered) {
-      // Within an epoch, positions lie as far apart as sequences do.
-      const isSameEpoch = previous?.epoch === batch.epoch;
-      const gap = isSameEpoch ? batch.sequence - (previous?.sequence ?? 0) : 1;
-      this.#nextPosition += Math.min(gap, MAX_POSITION_GAP) - 1;
-      previous = batch;
+  #recover(span: number): void {
+    const { recovered } = this.#spool;
+    const { positions, next } = recoveredPositions(recovered, this.#nextPosition, span);
+    for (const [index, batch] of recovered.entries()) {
+      this.#nextPosition = positions[index]!;
       this.#add(batch, undefined);
       this.#counters.recoveredBatches += 1;
       this.#counters.recoveredSamples += batch.sampleCount;
     }
+    this.#nextPosition = next;
     const { recoveredBatches, recoveredSamples } = this.#counters;
     this.#counters.offeredBatches += recoveredBatches;
     this.#counters.offeredSamples += recoveredSamples;

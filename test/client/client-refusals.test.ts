@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Producers } from '../../src/journal/lmdb/producers.ts';
 import { RejectionLog } from '../../src/client/rejection-log.ts';
 import type { BatchAck, Rejection } from '../../src/domain/telemetry.ts';
 import { AgentBench } from '../helpers/agent-bench.ts';
 import { FakeClock } from '../helpers/fake-clock.ts';
 import { createRecordingLogger } from '../helpers/recording-logger.ts';
 import { gaugeTable, samplesOf } from '../helpers/sample-batches.ts';
+import { tempDir } from '../helpers/temp-dir.ts';
 import { TEST_HELLO } from '../helpers/test-hello.ts';
 
 const TABLE = gaugeTable(10);
@@ -42,6 +44,38 @@ test('a forgotten epoch is left: its batch counts as refused, the next ones are 
     [1, 2],
   ]);
   expect(client.stats.rejectedByReason.get('out_of_window')).toBe(10);
+});
+
+test('a spool of many restarts loses no batch that is sent back once', async () => {
+  const dir = tempDir();
+  const spool = { dir, maxBytes: 1_000_000 };
+  const nobody = await bench.stub({ greets: false });
+  for (let epoch = 1; epoch <= 20; epoch += 1) {
+    const client = await bench.client(nobody.address, { spool, epoch });
+    void client.send(TABLE, samplesOf(TABLE, epoch, NOW_MS));
+    await client.close();
+  }
+  const producers = new Producers();
+  let isSentBack = false;
+  const stub = await bench.stub({
+    answer({ epoch, sequence }) {
+      if (epoch === 1 && !isSentBack) {
+        isSentBack = true;
+        return { kind: 'throttle', retryAfterMs: 10 };
+      }
+      const step = { nodeId: 'node-1', epoch, sequence };
+      if (producers.state('node-1', epoch, sequence) === 'out_of_window') {
+        return { kind: 'refuse', reason: 'out_of_window' };
+      }
+      producers.begin(step);
+      producers.plan([step], { wallMs: NOW_MS + epoch, monotonicMs: epoch }).fold();
+      return { kind: 'accept' };
+    },
+  });
+  const client = await bench.client(stub.address, { spool, epoch: 21 });
+  void client.send(TABLE, samplesOf(TABLE, 21, NOW_MS));
+  expect(await client.drain(10_000)).toBe(true);
+  expect(client.stats).toMatchObject({ ackedBatches: 21, rejectedBatches: 0, throttled: 1 });
 });
 
 test('what is refused reaches the log by reason, with the clock where it is about time', async () => {
