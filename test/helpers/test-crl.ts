@@ -1,5 +1,5 @@
 /**
- * Certificate revocation lists for tests, made in process.
+ * Certificate revocation lists, and renewed authorities, for tests, made in process.
  */
 import { webcrypto } from 'node:crypto';
 import 'reflect-metadata';
@@ -28,6 +28,24 @@ export async function createCrl(
     signingAlgorithm: ALGORITHM,
   });
   return Buffer.from(list.rawData);
+}
+
+/** Another certificate of the same authority, with the same name and key, that ends earlier. */
+export async function earlierCertificate(authority: KeyPairPem, notAfter: Date): Promise<string> {
+  const der = x509.PemConverter.decodeFirst(authority.keyPem);
+  const present = new x509.X509Certificate(authority.certPem);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: '01',
+    subject: present.subject,
+    issuer: present.subject,
+    notBefore: present.notBefore,
+    notAfter,
+    publicKey: await present.publicKey.export(),
+    signingKey: await webcrypto.subtle.importKey('pkcs8', der, ALGORITHM, false, ['sign']),
+    signingAlgorithm: ALGORITHM,
+    extensions: [new x509.BasicConstraintsExtension(true, undefined, true)],
+  });
+  return certificate.toString('pem');
 }
 
 /** The same as PEM. */

@@ -11,7 +11,7 @@ import fs from 'node:fs';
 import 'reflect-metadata'; // The container inside @peculiar/x509 refuses to load without it.
 import * as x509 from '@peculiar/x509';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { RevokedSerials } from './trust.ts';
+import { authorityKey, type RevokedSerials } from './trust.ts';
 
 /** A hundred thousand revoked certificates; more than that belongs into shorter lifetimes. */
 const FILE_BYTES_MAX = 4 * 1024 * 1024;
@@ -40,8 +40,9 @@ export async function readCrlFile(
       const why = `list ${index + 1}, of ${list.issuer}, is not signed by an authority of security.tls_ca_path`;
       throw badCrl(path, why);
     }
-    const serials = revoked.get(signer.fingerprint256) ?? new Set();
-    revoked.set(signer.fingerprint256, serials);
+    const key = authorityKey(signer);
+    const serials = revoked.get(key) ?? new Set();
+    revoked.set(key, serials);
     for (const { serialNumber } of list.entries) serials.add(canonicalSerial(serialNumber));
     certificates += list.entries.length;
     if (list.nextUpdate !== undefined) {

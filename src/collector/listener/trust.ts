@@ -8,7 +8,7 @@ import { X509Certificate } from 'node:crypto';
 /** Longer chains than this are nobody's; the bound is on work that a peer can ask for. */
 const PATH_LENGTH_MAX = 8;
 
-/** Serial numbers, by the SHA-256 fingerprint of the authority that revoked them. */
+/** Serial numbers, by the `authorityKey` of the authority that revoked them. */
 export type RevokedSerials = ReadonlyMap<string, ReadonlySet<string>>;
 
 export type TrustVerdict = 'trusted' | 'untrusted' | 'revoked';
@@ -52,7 +52,7 @@ export class Trust {
         (candidate) => isInForce(candidate, nowMs) && hasIssued(candidate, certificate),
       );
       if (issuer === undefined) return 'untrusted';
-      if (this.#revoked.get(issuer.fingerprint256)?.has(certificate.serialNumber)) return 'revoked';
+      if (this.#revoked.get(authorityKey(issuer))?.has(certificate.serialNumber)) return 'revoked';
       certificate = issuer;
     }
     return 'untrusted';
@@ -64,6 +64,14 @@ export class Trust {
       this.#authorities.some(({ fingerprint256 }) => fingerprint256 === certificate.fingerprint256)
     );
   }
+}
+
+/**
+ * What an authority stays the same authority by: its key. A renewed certificate of it, or one that
+ * another authority has signed across, stands for the same revocations.
+ */
+export function authorityKey({ publicKey }: X509Certificate): string {
+  return publicKey.export({ format: 'der', type: 'spki' }).toString('base64');
 }
 
 function isInForce(certificate: X509Certificate, nowMs: number): boolean {

@@ -1,4 +1,5 @@
 /** Trust that changes while agents are connected: authorities, revocation lists, stolen keys. */
+import { X509Certificate } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -6,12 +7,14 @@ import {
   createAuthority,
   issueCertificate,
 } from '../../../src/collector/cli/development-certificates.ts';
+import { readCrlFile } from '../../../src/collector/listener/crl-file.ts';
+import { Trust } from '../../../src/collector/listener/trust.ts';
 import type { QuicCredentials } from '../../../src/transport/quic-endpoint.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { ListenerBed, type TestAgent } from '../../helpers/listener-bed.ts';
 import { ShiftableClock } from '../../helpers/shiftable-clock.ts';
 import { tempDir } from '../../helpers/temp-dir.ts';
-import { createCrl, crlPem } from '../../helpers/test-crl.ts';
+import { createCrl, crlPem, earlierCertificate } from '../../helpers/test-crl.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
 
 const bed = new ListenerBed();
@@ -122,6 +125,22 @@ describe('revocation lists', () => {
     await expectDenied(server.address, revoked);
     await expect(serverWith(file)).rejects.toThrow('cannot use security.crl_path');
     await expect(serverWith(fileWith(forged))).rejects.toThrow('is not signed by an authority');
+  });
+
+  it('count for every certificate that the authority has, also when the first one has ended', async () => {
+    const revoked = await authorities.agent('gpu-001');
+    const file = fileWith(await createCrl(authorities.agents, [revoked.certPem]));
+    const endMs = Date.now() + 86_400_000;
+    const earlier = await earlierCertificate(authorities.agents, new Date(endMs));
+    const both = [earlier, authorities.agents.certPem].map((pem) => new X509Certificate(pem));
+    const trust = new Trust();
+    trust.setAuthorities(both);
+    trust.setRevoked((await readCrlFile(file, both)).revoked);
+    const chain = [new X509Certificate(revoked.certPem).raw];
+    expect(trust.judge(chain, endMs - 60_000)).toBe('revoked');
+    expect(trust.judge(chain, endMs + 60_000)).toBe('revoked');
+    const other = await authorities.agent('gpu-002');
+    expect(trust.judge([new X509Certificate(other.certPem).raw], endMs + 60_000)).toBe('trusted');
   });
 
   it('that are overdue are used further, and the metrics say since when', async () => {
