@@ -122,6 +122,8 @@ export class TelemetryClient {
   #hello: Hello | undefined;
   #hellos = 0;
   #epoch: number;
+  /** How far the next epoch lies ahead where this one is refused. */
+  #epochStepMs = 1;
   #nextSequence = 1;
   #nextPosition = 1;
   #heldUntilMs = 0;
@@ -172,7 +174,7 @@ export class TelemetryClient {
       {
         onHello: (hello) => this.#greeted(hello),
         onAck: (ack, position) => this.#acknowledged(ack, position),
-        onLost: () => this.#lost(),
+        onLost: () => this.#ledger.connectionLost(),
       },
     );
   }
@@ -353,10 +355,6 @@ export class TelemetryClient {
     this.#pump();
   }
 
-  #lost(): void {
-    this.#ledger.connectionLost();
-  }
-
   #acknowledged(ack: BatchAck, position: number | undefined): void {
     const batch =
       position === undefined ? this.#byNumber.get(numberOf(ack)) : this.#ledger.find(position);
@@ -403,6 +401,7 @@ export class TelemetryClient {
       this.#counters.ackedSamples -= rejected;
     }
     const fate = status === 'accepted' || status === 'partial' ? 'acked' : status;
+    if (fate === 'acked' && batch.epoch === this.#epoch) this.#epochStepMs = 1;
     this.#finish(batch, fate, { status, ack });
     this.#pump();
   }
@@ -410,12 +409,16 @@ export class TelemetryClient {
   /**
    * The collector cannot tell any more what it stored under these numbers, and takes nothing new
    * under them. Nobody knows whether it has this batch, so it counts as refused and is not sent
-   * under another number, which could store it twice; what comes from now on gets a new epoch.
+   * under another number, which could store it twice; what comes from now on gets a new epoch. It
+   * must be past the largest one forgotten, which lies years ahead where a clock was wrong once: so
+   * each refusal in a row reaches further.
    */
   #leaveForgottenEpoch(batch: ClientBatch, ack: BatchAck): void {
     const isForgotten = ack.rejections.some(({ reason }) => reason === 'out_of_window');
     if (!isForgotten || batch.epoch !== this.#epoch) return;
-    this.#epoch = Math.max(this.#epoch + 1, this.#clock.nowMs());
+    const next = Math.max(this.#epoch, this.#clock.nowMs()) + this.#epochStepMs;
+    this.#epoch = Math.min(next, Number.MAX_SAFE_INTEGER);
+    this.#epochStepMs *= 1000;
     this.#nextSequence = 1;
     this.#logger.warn({ epoch: this.#epoch }, 'a new epoch: the collector has forgotten the last');
   }

@@ -46,6 +46,20 @@ test('a forgotten epoch is left: its batch counts as refused, the next ones are 
   expect(client.stats.rejectedByReason.get('out_of_window')).toBe(10);
 });
 
+test('an epoch of a clock that was years ahead does not keep a node out for years', async () => {
+  const forgottenTo = Date.now() + 10 * 365 * 86_400_000;
+  const stub = await bench.stub({
+    answer: ({ epoch }) =>
+      epoch <= forgottenTo ? { kind: 'refuse', reason: 'out_of_window' } : { kind: 'accept' },
+  });
+  const client = await bench.client(stub.address);
+  const statuses: string[] = [];
+  for (let value = 1; value <= 8; value += 1) {
+    statuses.push((await client.send(TABLE, samplesOf(TABLE, value, NOW_MS))).status);
+  }
+  expect(statuses.slice(-2)).toEqual(['accepted', 'accepted']);
+});
+
 test('a spool of many restarts loses no batch that is sent back once', async () => {
   const dir = tempDir();
   const spool = { dir, maxBytes: 1_000_000 };
