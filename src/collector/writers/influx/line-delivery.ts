@@ -180,7 +180,8 @@ function partByWords<Owner>(
   const { conflictingField, unreadable, positions, isTime, dropped } = words;
   if (conflictingField !== '') {
     const [alone, others] = partField(range, escapeKey(conflictingField));
-    return partition(others, alone);
+    // A field's type belongs to a shard, and a shard is a stretch of time.
+    return partition(others, alone) ?? partByTime(range, dropped);
   }
   if (range.to - range.from === 1) return undefined;
   if (unreadable.length > 0 || positions.length > 0) {
@@ -192,13 +193,16 @@ function partByWords<Owner>(
     );
     return partition(others, bad);
   }
-  const isTold = isTime && dropped > 0 && dropped < range.to - range.from;
-  return isTold && range.isTimed !== true ? partByTime(range, dropped) : undefined;
+  return isTime ? partByTime(range, dropped) : undefined;
 }
 
-/** The `count` oldest lines apart from the others, where no two of them have the same time. */
+/**
+ * The `count` oldest lines apart from the others, where no two of them have the same time. Tried
+ * once: if that was not it, halves are the better guess.
+ */
 function partByTime<Owner>(range: LineRange<Owner>, count: number) {
-  const { chunk, from, to } = range;
+  const { chunk, from, to, isTimed } = range;
+  if (isTimed === true || count === 0 || count >= to - from) return undefined;
   const times = Float64Array.from({ length: to - from }, (_, i) => chunk.timestampMs(from + i));
   const edge = times.toSorted()[count]!;
   const [old, others] = partLines(range, (line) => times[line - from]! < edge);

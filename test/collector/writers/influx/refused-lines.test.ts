@@ -123,6 +123,29 @@ test.each(VERSIONS)('a conflicting field costs its values and no others (%s)', a
   await writer.close();
 });
 
+test('a field that conflicts in the older shard alone costs a few requests', async () => {
+  const { server, book, deps, writer } = await setUp({ version: '2' });
+  const written = new Set<string>();
+  server.answer = ({ lines }) => {
+    const isOld = (line: string) => Number(line.split(' ').at(-1)) < NOW_MS;
+    const bad = lines.filter((line) => line.includes('util=') && isOld(line));
+    for (const line of lines) if (!bad.includes(line)) written.add(line);
+    if (bad.length === 0) return { status: 204 };
+    const message =
+      'failure writing points to database: partial write: field type conflict: input field ' +
+      `"util" on measurement "gpu" is type float, already exists as type string dropped=${bad.length}`;
+    return { status: 422, body: JSON.stringify({ code: 'unprocessable entity', message }) };
+  };
+  // A backlog in which both shards' lines alternate.
+  for (let i = 0; i < 60; i++) addLines(book, 'n', 20, NOW_MS + (i % 3 === 0 ? -1000 + i : i));
+  const { cursor, deadLetteredSamples } = await writeAll(writer, book.records);
+  expect({ cursor, deadLetteredSamples }).toEqual({ cursor: 60, deadLetteredSamples: 400 });
+  expect(written.size).toBe(800);
+  expect(deps.letters).toHaveLength(400);
+  expect(server.requests.length).toBeLessThan(10);
+  await writer.close();
+});
+
 test.each(VERSIONS)(
   'a bucket that is full for a tag costs only its new values (%s)',
   async (version) => {
