@@ -58,7 +58,7 @@ export class DaemonSupervisor {
   readonly #controlPath: string;
   #daemon: DaemonProcess | undefined;
   #startedMs = 0;
-  #starts = 0;
+  readonly #startsMs: number[] = [];
   #isHeld = true;
   #awaitsAck = false;
   /** What may be to blame for an end. */
@@ -103,8 +103,9 @@ export class DaemonSupervisor {
     return this.#daemon === undefined ? 0 : this.#clock.monotonicMs() - this.#startedMs;
   }
 
-  get starts(): number {
-    return this.#starts;
+  /** When daemons were started, Unix ms, oldest first. */
+  get startsMs(): readonly number[] {
+    return this.#startsMs;
   }
 
   /** Starts the first daemon; from now on there always is one. */
@@ -223,7 +224,7 @@ export class DaemonSupervisor {
       program: this.#build.program,
       env: { NODE_OPTIONS: options },
     });
-    this.#starts += 1;
+    this.#startsMs.push(this.#clock.nowMs());
     this.#startedMs = this.#clock.monotonicMs();
     this.#awaitsAck = true;
     this.#daemon = daemon;
@@ -244,7 +245,7 @@ export class DaemonSupervisor {
   }
 
   #keepLog(daemon: DaemonProcess): void {
-    const name = `daemon-${String(this.#starts).padStart(4, '0')}.jsonl`;
+    const name = `daemon-${String(this.#startsMs.length).padStart(4, '0')}.jsonl`;
     const lines = daemon.log.map((line) => `${JSON.stringify(line)}\n`);
     fs.writeFileSync(path.join(this.#logDir, name), lines.join(''));
   }

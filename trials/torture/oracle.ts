@@ -3,6 +3,7 @@
  * books say, after everything has come to rest. Knows nothing of the faults.
  */
 
+import { hoursFinding } from './hours-check.ts';
 import type { Obligations } from './obligations.ts';
 import { checkSink, type SinkFindings } from './sink-check.ts';
 import type { SinkStore } from './sink-store.ts';
@@ -40,8 +41,10 @@ export interface Evidence {
   readonly books: Books | undefined;
   readonly rolledBack: RolledBack;
   readonly clockError: ClockError;
-  /** Visible files that there may be. */
-  readonly filesMax: number;
+  /** When daemons were started, Unix ms, oldest first. */
+  readonly startsMs: readonly number[];
+  /** Seals that there may have been; each makes one file for each hour that it has rows of. */
+  readonly sealsMax: number;
 }
 
 /** What rollbacks did to the books, in samples. */
@@ -72,9 +75,7 @@ export async function judge(evidence: Evidence): Promise<Verdict> {
     ...(sink === undefined ? [] : sinkFindings(sink)),
     ...(evidence.books === undefined ? [] : bookFindings(evidence, evidence.books, warehouse)),
     ...(evidence.books === undefined ? [] : letterFindings(evidence.books, sink)),
-    ...(warehouse.files <= evidence.filesMax
-      ? []
-      : [`${warehouse.files} visible files, ${evidence.filesMax} would be plenty`]),
+    ...fileFindings(evidence, warehouse),
   ];
   const lost = sink?.firstLost;
   const firstFlaw =
@@ -143,6 +144,18 @@ function bookFindings(
     findings.push(`the ledger rejected ${books.rejected}, answers said ${answered}`);
   }
   return findings;
+}
+
+/** A file takes a seal and an hour: of neither may there be more than was allowed. */
+function fileFindings(
+  { obligations, startsMs, sealsMax }: Evidence,
+  { seals, files }: WarehouseFindings,
+): string[] {
+  const hours = hoursFinding(obligations, startsMs);
+  return [
+    ...(hours === undefined ? [] : [hours]),
+    ...(seals <= sealsMax ? [] : [`${seals} seals, ${sealsMax} would be plenty; ${files} files`]),
+  ];
 }
 
 function letterFindings(books: Books, sink: SinkFindings | undefined): string[] {

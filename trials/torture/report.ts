@@ -51,7 +51,7 @@ export function renderTable({ book, verdict, rest, world, seconds }: TortureResu
     'were given up with others\n',
     `  ledger: accepted ${accepted}, duplicate ${duplicate}, rejected ${rejected}, `,
     `dead-lettered ${deadLettered}; journal file ${mebibytes(journalFileBytes)}\n`,
-    `  ${world.supervisor.starts} starts, at rest after ${rest.seconds.toFixed(1)} s, memory `,
+    `  ${world.supervisor.startsMs.length} starts, at rest after ${rest.seconds.toFixed(1)} s, memory `,
     `${mebibytes(rest.warmBytes)} fresh and ${mebibytes(rest.restBytes)} at rest, `,
     `${seconds.toFixed(0)} s in all\n`,
   ].join('');

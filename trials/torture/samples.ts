@@ -72,7 +72,16 @@ export function sampleTime(baseMs: number, { round, series }: SampleId): number 
 }
 
 export function scatteredTime(baseMs: number, { round, series }: SampleId): number {
-  return baseMs + round - (1 + ((round + series) % SCATTER_HOURS)) * HOUR_MS;
+  return baseMs + round - (1 + scatteredHour(round, series)) * HOUR_MS;
+}
+
+/** The hours of a scattered batch, counted back from the oldest of the usual ones. */
+export function scatteredHours(round: number): number[] {
+  return Array.from({ length: SERIES }, (_, series) => scatteredHour(round, series));
+}
+
+function scatteredHour(round: number, series: number): number {
+  return (round + series) % SCATTER_HOURS;
 }
 
 /** The round of a sample, from its time. */

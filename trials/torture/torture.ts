@@ -56,10 +56,10 @@ export function ownBuild(): Build {
 }
 
 const WARM_UP_ACKS = 100;
-/** A seal every two seconds makes a file for each of three hours; starts and stops seal as well. */
-const FILES_PER_SECOND = 4;
-const FILES_PER_START = 10;
-const FILES_AT_ONCE = 60;
+/** Rotations are two seconds apart; starts and stops seal as well, and so do failures. */
+const SEALS_PER_SECOND = 1;
+const SEALS_PER_START = 3;
+const SEALS_AT_ONCE = 20;
 const WARM_UP_DEADLINE_MS = 60_000;
 /** All waits have deadlines; together they are shorter than this. */
 const HANG_MS = 540_000;
@@ -107,6 +107,7 @@ async function torment(
   await injectFaults(world, options);
   const rest = await comeToRest(world, warmBytes);
   const seconds = (clock.monotonicMs() - startedMs) / 1000;
+  const { startsMs } = world.supervisor;
   const verdict = await judge({
     baseMs: world.baseMs,
     obligations: world.obligations,
@@ -117,8 +118,9 @@ async function torment(
     books: rest.books,
     rolledBack: world.rolledBack,
     clockError: (fromMs, toMs) => book.clockError(fromMs, toMs),
-    filesMax: Math.ceil(
-      FILES_AT_ONCE + FILES_PER_SECOND * seconds + FILES_PER_START * world.supervisor.starts,
+    startsMs,
+    sealsMax: Math.ceil(
+      SEALS_AT_ONCE + SEALS_PER_SECOND * seconds + SEALS_PER_START * startsMs.length,
     ),
   });
   attribute(world, verdict);

@@ -2,6 +2,7 @@
  * The warehouse compared with what was promised: no batch less, none twice, each with its labels,
  * its times and the time at which it was received.
  */
+import path from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { goodSamples, type Obligations, possibleSamples, type SentBatch } from './obligations.ts';
 import { variantOf } from './samples.ts';
@@ -18,6 +19,8 @@ export interface BatchFlaw {
 
 export interface WarehouseFindings {
   readonly files: number;
+  /** Distinct names: the files of one seal have the same one, each in its hour's directory. */
+  readonly seals: number;
   readonly rows: number;
   /** Visible files that cannot be read whole, and what is visible and no warehouse file. */
   readonly unreadable: readonly string[];
@@ -57,7 +60,8 @@ export function checkWarehouse(
     const judged = judge(found, obligations, clockError);
     const filesOfFirstFlaw = await filesOf(connection, judged.flaws[0]);
     const { files, unreadable } = found;
-    return { files: files.length, unreadable, filesOfFirstFlaw, ...judged };
+    const seals = new Set(files.map((file) => path.basename(file))).size;
+    return { files: files.length, seals, unreadable, filesOfFirstFlaw, ...judged };
   });
 }
 
@@ -78,7 +82,7 @@ async function filesOf(
   }
 }
 
-type Judged = Omit<WarehouseFindings, 'files' | 'unreadable' | 'filesOfFirstFlaw'>;
+type Judged = Omit<WarehouseFindings, 'files' | 'seals' | 'unreadable' | 'filesOfFirstFlaw'>;
 
 function judge(found: WarehouseRows, obligations: Obligations, clockError: ClockError): Judged {
   const flaws: BatchFlaw[] = [];
