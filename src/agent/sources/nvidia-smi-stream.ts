@@ -138,8 +138,10 @@ export class NvidiaSmiStream {
       if (this.#uuidColumn >= 0) this.#header = line;
       return;
     }
-    // A line that is no row, as an error is, goes with the rows beside it.
-    const uuid = cells[this.#uuidColumn] ?? '';
+    // What is no row of a GPU goes with the rows beside it: an error, or a GPU that is lost, of
+    // which every cell says so, the same for two of them.
+    const cell = cells[this.#uuidColumn] ?? '';
+    const uuid = cell.startsWith('GPU-') ? cell : '';
     if (this.#uuids.has(uuid)) this.#finish();
     if (uuid !== '' && this.#uuids.size === 0) this.#startedMs = this.#clock.nowMs();
     if (uuid !== '') this.#uuids.add(uuid);

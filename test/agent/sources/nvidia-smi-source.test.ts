@@ -229,6 +229,20 @@ describe('nvidia-smi that stays', () => {
     expect(skipped).toContain('1 cells for 8 columns');
   });
 
+  test('and loses two GPUs, of which it says the same, still gives whole tables', async () => {
+    const lost = Array.from({ length: 8 }, () => '[GPU is lost]').join(', ');
+    const rest = `sleep 0.2; echo '${row(UUID, '2')}'; echo '${lost}'; echo '${lost}'; echo '${row(other, '2')}'`;
+    const stay = `${head}; ${both('1')}; while :; do ${rest}; done`;
+    const { source } = open({ stay }, { residentPeriodMs: 5000 });
+    expect(used(await source.collect())).toHaveLength(2);
+    const reports = [await source.collect(), await source.collect(), await source.collect()];
+    expect(reports.map(used)).toEqual([
+      [2, 2],
+      [2, 2],
+      [2, 2],
+    ]);
+  });
+
   test('lets go when the source is closed', async () => {
     const { source } = open({ stay: `${head}; exec sleep 60` }, { residentPeriodMs: 100 });
     const collecting = source.collect().catch((thrown: unknown) => thrown);
