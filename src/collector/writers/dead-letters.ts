@@ -26,19 +26,27 @@ export interface DeadLetterBounds {
 
 export interface DeadLetterCounts {
   readonly kept: number;
-  /** Past a bound, by node; nodes beyond the first 50 together under `OTHER_NODES`. */
+  /** Past a bound, by node; see `countFor`. */
   readonly skipped: Readonly<Record<string, number>>;
 }
 
 /** Stands for the nodes that are not named in counts. */
 export const OTHER_NODES = '_other';
+/** So many nodes are named at most: each is a time series of its own. */
+const NODES_NAMED_MAX = 50;
 
 const MAX_FILE_BYTES = 64 * 1024 * 1024;
-const NODES_NAMED_MAX = 50;
 const TOLD_EVERY_MS = 60_000;
 /** A replay that takes away each new file at once would be a fault of its own. */
 const MOVES_MAX = 10;
 const LINE_FEED = 10;
+
+/** Counts `letters` of a node; nodes beyond the first 50 are counted together. */
+export function countFor(counts: Map<string, number>, nodeId: string, letters: number): void {
+  const isNamed = counts.has(nodeId) || counts.size < NODES_NAMED_MAX;
+  const name = isNamed ? nodeId : OTHER_NODES;
+  counts.set(name, (counts.get(name) ?? 0) + letters);
+}
 
 /** The dead-letter files of one writer; see the head of this file. */
 export class DeadLetterFiles {
@@ -159,9 +167,7 @@ export class DeadLetterFiles {
   }
 
   #skip(nodeId: string): void {
-    const isNamed = this.#skipped.has(nodeId) || this.#skipped.size < NODES_NAMED_MAX;
-    const name = isNamed ? nodeId : OTHER_NODES;
-    this.#skipped.set(name, (this.#skipped.get(name) ?? 0) + 1);
+    countFor(this.#skipped, nodeId, 1);
     this.#skippedUntold += 1;
   }
 

@@ -2,7 +2,7 @@
  * Totals over all workers that a writer has had: each worker counts from 0, metrics must not go
  * back.
  */
-import type { DeadLetterCounts } from './dead-letters.ts';
+import { countFor, type DeadLetterCounts } from './dead-letters.ts';
 import type { WriteFaultReason } from './write-fault.ts';
 import type { WorkerStatus } from './writer-messages.ts';
 
@@ -52,12 +52,22 @@ export class StatusTotals {
       failures: addAll(a.failures, b.failures, () => true),
       deadLetters: {
         kept: a.deadLetters.kept + b.deadLetters.kept,
-        skipped: addAll(a.deadLetters.skipped, b.deadLetters.skipped, () => true),
+        skipped: addNodes(a.deadLetters.skipped, b.deadLetters.skipped),
       },
       damagedRecords: a.damagedRecords + b.damagedRecords,
       stats: addAll(a.stats, b.stats, (name) => name.endsWith('_total')),
     };
   }
+}
+
+/** Each worker names nodes of its own; together they must not name more than one may. */
+function addNodes(
+  a: Readonly<Record<string, number>>,
+  b: Readonly<Record<string, number>>,
+): Record<string, number> {
+  const sums = new Map(Object.entries(a));
+  for (const [nodeId, letters] of Object.entries(b)) countFor(sums, nodeId, letters);
+  return Object.fromEntries(sums);
 }
 
 function addAll(

@@ -29,6 +29,19 @@ test('totals go on when another worker starts from 0', () => {
   expect(totals.lastProgressMs).toBe(1000);
 });
 
+test('however many workers there were, at most 50 nodes are named', () => {
+  const totals = new StatusTotals();
+  for (let worker = 0; worker < 4; worker += 1) {
+    const names = Array.from({ length: 50 }, (_, node) => [`n${worker}-${node}`, 2] as const);
+    const deadLetters = { kept: 0, skipped: Object.fromEntries(names) };
+    totals.take({ ...WORKER, deadLetters });
+    totals.workerEnded();
+  }
+  const { skipped } = totals.sums().deadLetters;
+  expect(Object.keys(skipped)).toHaveLength(51);
+  expect(skipped._other).toBe(300);
+});
+
 test('a scrape shows the status of each writer as it is then', async () => {
   const registry = new Registry();
   const metrics = createWritersMetrics(registry);
