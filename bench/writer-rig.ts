@@ -19,6 +19,7 @@ export function writerDeps({ tables }: RecordSet): WriterDeps {
     fs: nodeFileSystem,
     random: Math.random,
     isOwner: () => true,
+    headSeq: () => 0,
     startCursor: 0,
     table(id) {
       const table = tables.get(id);

@@ -47,6 +47,7 @@ import { addReadinessChecks } from './health/readiness-checks.ts';
 import { reload } from './reload.ts';
 import { createReloadMetrics } from './reload-metrics.ts';
 import { newestWrittenSeq } from './writers/parquet/recovery.ts';
+import { heldUpTo, readProgressNote } from '../warehouse/progress-note.ts';
 import { ownerDirectory } from '../warehouse/warehouse.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
 import type { DeadLetterSettings } from './writers/writer-messages.ts';
@@ -220,17 +221,21 @@ async function openJournal(
   { logger, clock }: DaemonDeps,
   registry: Registry,
 ): Promise<Journal> {
+  const { collector_id: collectorId, parquet } = config;
+  const root = parquet.output_dir;
+  const note = parquet.enabled ? readProgressNote(nodeFileSystem, root, collectorId) : undefined;
   const journal = await Journal.open({
     dir: journalDir(config),
     maxBytes: config.journal.max_bytes,
     minFreeBytes: config.journal.min_free_bytes,
     writers: writerNames(config),
     newestSeen: (journalId, headSeq) => {
-      const { collector_id: collectorId, parquet } = config;
       if (!parquet.enabled) return 0;
-      const files = { root: parquet.output_dir, collectorId, journalId };
-      return newestWrittenSeq(nodeFileSystem, files, headSeq);
+      const noted = note?.journalId === journalId ? note.headSeq : 0;
+      const files = { root, collectorId, journalId };
+      return Math.max(noted, newestWrittenSeq(nodeFileSystem, files, headSeq));
     },
+    heldUpTo: (writer, lineage) => (writer === 'parquet' ? heldUpTo(note, lineage) : undefined),
     clock,
     logger: logger.child({ stage: 'journal' }),
     metrics: createJournalMetrics(registry),

@@ -24,7 +24,7 @@ export interface Bench {
   addTable(table: SeriesTable): SeriesTable;
   open(
     settings?: Partial<ParquetWriterSettings>,
-    deps?: { fs?: FileSystem; startCursor?: number; isOwner?: () => boolean },
+    deps?: { fs?: FileSystem; startCursor?: number; headSeq?: number; isOwner?: () => boolean },
   ): Writer;
 }
 
@@ -52,6 +52,7 @@ export function createBench(): Bench {
           table: (id) => tables.get(id)!,
           fs: deps?.fs ?? nodeFileSystem,
           isOwner: deps?.isOwner ?? (() => true),
+          headSeq: () => deps?.headSeq ?? 0,
           startCursor: deps?.startCursor ?? 0,
         },
       );

@@ -23,6 +23,7 @@ export function writerDeps(
   return {
     ...{ clock: systemClock, fs: nodeFileSystem, random: () => 0.5, startCursor: 0 },
     isOwner: () => true,
+    headSeq: () => 0,
     ...{ table: book.table, letters, logLines },
     log: (level, message, fields) => void logLines.push(JSON.stringify({ level, message, fields })),
     deadLetter: (added) => void letters.push(...added),

@@ -39,6 +39,7 @@ async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
     table: createTableLookup((id) => journal.table(id), decodeSeriesTable),
     deadLetter: (letters) => deadLetters.append(letters),
     isOwner: () => journal.lease() === incarnation,
+    headSeq: () => journal.headSeq(),
     signal: stopping.signal,
   };
   const writer = await openWriter(task, deps);

@@ -116,6 +116,8 @@ export interface WriterDeps {
   readonly deadLetter: (letters: readonly DeadLetter[]) => void;
   /** Whether journal and destination are still this process' own. */
   readonly isOwner: () => boolean;
+  /** The journal's newest record. */
+  readonly headSeq: () => number;
   /** The committed cursor that reading starts after. */
   readonly startCursor: number;
   /** Aborts when the worker is to stop: requests under way end, and the call that waits throws. */

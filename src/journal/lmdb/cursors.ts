@@ -97,6 +97,16 @@ export class Cursors {
 }
 
 /**
+ * A writer's row once it was put back to `position`, because its destination lost what came after:
+ * it gets those samples again.
+ */
+export function rewindCursor(row: Cursor, position: Position): Cursor {
+  const again = row.position.cumulativeSamples - position.cumulativeSamples;
+  assert(again >= 0, 'cumulative samples go back');
+  return { ...row, position, requeued: row.requeued + again };
+}
+
+/**
  * A writer's row once it stands at `position`. What the writer counted is booked as it is: where
  * that is not what the cursor passed, the ledger shows it (ledger.ts).
  */

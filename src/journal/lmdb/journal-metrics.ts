@@ -21,6 +21,8 @@ export interface JournalFigures {
   readonly queuedBytes: number;
   readonly unclean: boolean;
   readonly rolledBack: boolean;
+  readonly destinationRolledBack: boolean;
+  readonly goneRecords: number;
 }
 
 export interface JournalMetrics {
@@ -57,6 +59,16 @@ const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) =
     'rolled_back',
     '1 if this start found the journal to be an older copy than what the warehouse was made from.',
     (f) => Number(f.rolledBack),
+  ],
+  [
+    'destination_rolled_back',
+    '1 if this start found the warehouse to be an older copy than what the journal had written.',
+    (f) => Number(f.destinationRolledBack),
+  ],
+  [
+    'destination_gone_records',
+    'Records that this start found missing in the warehouse and no more in the journal.',
+    (f) => f.goneRecords,
   ],
 ];
 

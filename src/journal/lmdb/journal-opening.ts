@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Clock } from '../../lib/clock.ts';
-import { Cursors } from './cursors.ts';
+import { type Cursor, Cursors, rewindCursor } from './cursors.ts';
 import { JournalEnvironment, readJson, WriteList } from './environment.ts';
 import {
   forkIdentity,
@@ -14,6 +14,7 @@ import {
   loadState,
   newCursor,
   newIdentity,
+  positionOf,
 } from './journal-state.ts';
 import { Ledger } from '../ledger.ts';
 import { LiveTables } from './live-tables.ts';
@@ -31,6 +32,11 @@ export interface OpeningOptions {
    * taken.
    */
   readonly newestSeen?: (id: string, headSeq: number) => number;
+  /**
+   * Up to which record the destination of `writer` says that it holds everything; undefined where
+   * it does not say. Less than the writer's cursor proves that it is an older copy.
+   */
+  readonly heldUpTo?: (writer: string, journal: JournalIdentity) => number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -42,6 +48,16 @@ export interface OpenedJournal {
   readonly unclean: boolean;
   /** A destination holds records that this journal does not know: it is an older copy. */
   readonly rolledBack: boolean;
+  /** A destination holds less than it once did: it is an older copy. */
+  readonly destinationRolledBack: boolean;
+  /** Records that such a destination lost and that this journal has no more. */
+  readonly goneRecords: number;
+}
+
+/** What a destination that is an older copy lacks. */
+interface Setback {
+  readonly row: Cursor;
+  readonly goneRecords: number;
 }
 
 /** Opens the environment and takes the lease; the directory must be locked. */
@@ -90,7 +106,7 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
   core.producers.restore(producers, clock.monotonicMs());
   restoreTables(core, clock.monotonicMs());
   const writes = new WriteList();
-  settleCursors(core, options, writes);
+  const setbacks = settleCursors(core, options, identity, writes);
   writes.putJson(env.tables.meta, IDENTITY_KEY, identity);
   writeState(writes, core, {});
   await env.takeLease(writes);
@@ -103,7 +119,11 @@ async function takeOver(env: JournalEnvironment, options: OpeningOptions): Promi
     },
     'journal opened',
   );
-  return { core, identity, unclean: !state.clean, rolledBack };
+  return {
+    ...{ core, identity, unclean: !state.clean, rolledBack },
+    destinationRolledBack: setbacks.length > 0,
+    goneRecords: setbacks.reduce((sum, { goneRecords }) => sum + goneRecords, 0),
+  };
 }
 
 /** When a table was used last is not stored: now, and by the newest record, is on the safe side. */
@@ -114,11 +134,18 @@ function restoreTables({ env, tables, head }: JournalCore, nowMs: number): void 
 }
 
 /**
- * Drops the cursors of writers that are gone, which would hold the log for ever, and adds new ones.
+ * Drops the cursors of writers that are gone, which would hold the log for ever, adds new ones, and
+ * puts those back whose destination is an older copy.
  */
-function settleCursors(core: JournalCore, options: OpeningOptions, writes: WriteList): void {
+function settleCursors(
+  core: JournalCore,
+  options: OpeningOptions,
+  identity: JournalIdentity,
+  writes: WriteList,
+): Setback[] {
   const { env, tail, cursors, ledger } = core;
   const stored = loadCursors(env);
+  const setbacks: Setback[] = [];
   for (const [writer, row] of stored) {
     if (options.writers.includes(writer)) continue;
     writes.remove(env.tables.cursors, writer);
@@ -128,14 +155,41 @@ function settleCursors(core: JournalCore, options: OpeningOptions, writes: Write
     );
   }
   for (const writer of options.writers) {
-    const row = stored.get(writer) ?? newCursor(tail);
+    const found = stored.get(writer);
+    const setback = found && findSetback(core, options, { writer, row: found, identity });
+    if (setback !== undefined) setbacks.push(setback);
+    const row = setback?.row ?? found ?? newCursor(tail);
     cursors.add(writer, row);
     ledger.setWriter(writer, row);
-    if (stored.has(writer)) continue;
+    if (row === found) continue;
     writes.putJson(env.tables.cursors, writer, row);
+    if (found !== undefined) continue;
     options.logger.info(
       { writer, cursor: row.position.seq },
       'new writer starts at the oldest record',
     );
   }
+  return setbacks;
+}
+
+/** Undefined where the destination has all that the cursor says, or does not say what it has. */
+function findSetback(
+  core: JournalCore,
+  { heldUpTo, logger }: OpeningOptions,
+  { writer, row, identity }: { writer: string; row: Cursor; identity: JournalIdentity },
+): Setback | undefined {
+  const { env, head, tail } = core;
+  const heldSeq = heldUpTo?.(writer, identity);
+  if (heldSeq === undefined || heldSeq >= row.position.seq) return undefined;
+  const position = heldSeq <= tail.seq ? tail : positionOf(env, heldSeq, head);
+  const goneRecords = Math.max(0, tail.seq - heldSeq);
+  const rewound = rewindCursor(row, position);
+  logger.error(
+    {
+      ...{ writer, heldSeq, cursor: row.position.seq, goneRecords },
+      requeuedSamples: rewound.requeued - row.requeued,
+    },
+    'the destination is an older copy of itself: what the journal still holds is written again',
+  );
+  return { row: rewound, goneRecords };
 }

@@ -86,6 +86,13 @@ export class JournalReader {
     return this.#fresh(() => this.#env.storedLease());
   }
 
+  /** The newest durable record; 0 before the first. */
+  headSeq(): number {
+    return this.#fresh(() => {
+      return readJson<StoredState>(this.#env.tables.meta, STATE_KEY)?.head.seq ?? 0;
+    });
+  }
+
   /** The committed cursor of `writer`; 0 where it has none. */
   cursor(writer: string): number {
     return this.#fresh(() => readJson<Cursor>(this.#env.tables.cursors, writer)?.position.seq ?? 0);

@@ -8,8 +8,7 @@
  *
  * Guarantees:
  * - A record, its producer's window and the ledger are one transaction; so are a cursor and what
- *   its
- *   writer has written. In memory they change only after the commit, so memory never runs ahead.
+ *   its writer has written. In memory they change after the commit, so memory never runs ahead.
  * - Group commit: whatever was queued while one transaction was on its way to the disk is the next.
  * - A failed transaction leaves everything as it was, and the next one is simply tried: a full disk
  *   or a read-only one is a state, not an end. Appends and cursors never share a transaction, so
@@ -37,7 +36,7 @@ import { DiskBudget } from './disk-budget.ts';
 import { WriteList } from './environment.ts';
 import type { JournalMetrics } from './journal-metrics.ts';
 import { type OpenedJournal, openCore } from './journal-opening.ts';
-import type { JournalAncestor } from './journal-state.ts';
+import type { JournalAncestor, JournalIdentity } from './journal-state.ts';
 import type { Now } from './producers.ts';
 import { encodeRecord } from './record.ts';
 import { readSeriesLog, type SeriesMembers } from './series-log.ts';
@@ -66,6 +65,8 @@ export interface JournalOptions {
   readonly writers: readonly string[];
   /** The newest record that a destination holds of a journal; see journal-opening.ts. */
   readonly newestSeen?: (id: string, headSeq: number) => number;
+  /** Up to which record a writer's destination holds everything; see journal-opening.ts. */
+  readonly heldUpTo?: (writer: string, journal: JournalIdentity) => number | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: JournalMetrics;
@@ -469,6 +470,8 @@ export class Journal implements AppendLog {
       queuedBytes: this.#queue.bytes,
       unclean: this.unclean,
       rolledBack: this.#opened.rolledBack,
+      destinationRolledBack: this.#opened.destinationRolledBack,
+      goneRecords: this.#opened.goneRecords,
     };
   }
 }

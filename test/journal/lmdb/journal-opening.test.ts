@@ -114,6 +114,51 @@ describe('opening a journal', () => {
     expect(again.ancestors).toEqual([{ id: first.id, lastSeq: 3 }]);
   });
 
+  test('whose warehouse is an older copy hands it again what it still holds', async () => {
+    const dir = tempDir();
+    const first = await openJournal(dir);
+    for (const sequence of [1, 2, 3, 4, 5, 6]) await first.append(entryOf(sequence));
+    await passTo(first, 'influxdb', 2);
+    await passTo(first, 'parquet', 5);
+    await eventually('removed', () => first.tailSeq === 2);
+    await first.close();
+    const { logger, lines } = createRecordingLogger();
+    const registry = new Registry();
+    const heldUpTo = (writer: string) => ({ parquet: 3 })[writer];
+    const metrics = createJournalMetrics(registry);
+    const second = await openJournal(dir, { heldUpTo, logger, metrics });
+    expect([second.cursor('parquet'), second.cursor('influxdb')]).toEqual([3, 2]);
+    expect(second.ledger.writers.get('parquet')).toMatchObject({ written: 50, requeued: 20 });
+    expectEvenBooks(second);
+    expect(await registry.metrics()).toContain('destination_rolled_back 1');
+    expect(await registry.metrics()).toContain('destination_gone_records 0');
+    expect(lines.some(({ msg }) => msg.includes('the destination is an older copy'))).toBe(true);
+    await passTo(second, 'parquet', 6);
+    expectEvenBooks(second);
+    await second.close();
+    const third = await openJournal(dir, { heldUpTo: () => 6 });
+    expect(third.cursor('parquet')).toBe(6);
+    expect(third.ledger.writers.get('parquet')).toMatchObject({ written: 80, requeued: 20 });
+  });
+
+  test('that has less than its warehouse lost tells how much is gone', async () => {
+    const dir = tempDir();
+    const first = await openJournal(dir);
+    for (const sequence of [1, 2, 3, 4, 5]) await first.append(entryOf(sequence));
+    await passTo(first, 'influxdb', 4);
+    await passTo(first, 'parquet', 5);
+    await eventually('removed', () => first.tailSeq === 4);
+    await first.close();
+    const registry = new Registry();
+    const metrics = createJournalMetrics(registry);
+    const heldUpTo = (writer: string) => ({ parquet: 1 })[writer];
+    const second = await openJournal(dir, { heldUpTo, metrics });
+    expect(second.cursor('parquet')).toBe(4);
+    expect(second.ledger.writers.get('parquet')).toMatchObject({ written: 50, requeued: 10 });
+    expectEvenBooks(second);
+    expect(await registry.metrics()).toContain('destination_gone_records 3');
+  });
+
   test('stores the ledger and the series within a second or so when nothing else happens', async () => {
     const dir = tempDir();
     const clock = new FakeClock(1_700_000_000_000);

@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodeFileSystem } from '../../../src/lib/filesystem.ts';
+import { heldUpTo, readProgressNote } from '../../../src/warehouse/progress-note.ts';
 import { readFooter } from '../../../src/warehouse/warehouse.ts';
 import { newestWrittenSeq } from '../../../src/collector/writers/parquet/recovery.ts';
 import type { WriterRecord } from '../../../src/collector/writers/writer.ts';
@@ -331,6 +332,76 @@ test('a journal that is an older copy of itself skips what it shares and nothing
   expect(canonical(await visibleRows())).toEqual(
     canonical(expectedRows([...journal, ...others], bench.tables)),
   );
+});
+
+/** The note of the collector in the bench's warehouse. */
+function note() {
+  return readProgressNote(nodeFileSystem, bench.root, 'c1');
+}
+
+test('a warehouse notes how far it is, also where a record has no rows', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  const writer = bench.open({}, { headSeq: 20 });
+  await writer.write(journal);
+  expect(note()).toBeUndefined();
+  await writer.flush();
+  expect(note()?.cursor).toBe(12);
+  await writer.write([makeRecord(13, bench.addTable(makeTable([])), [])]);
+  expect(note()).toEqual({ journalId: 'journal-1', cursor: 13, headSeq: 20 });
+});
+
+test('a crash never leaves a note behind the cursor, nor one that cannot be read', async () => {
+  const operations = await countOperations(SHAPES[0]);
+  for (let at = 0; at < operations; at++) {
+    bench = createBench();
+    const disk = faultyFileSystem({ at, kind: 'crash_after' });
+    let cursor = 0;
+    try {
+      cursor = await drive(bench.open({}, { fs: disk }), multiHourJournal(), 5);
+    } catch {
+      disk.cutPower();
+    }
+    expect(note()?.cursor ?? 0).toBeGreaterThanOrEqual(cursor);
+    fs.rmSync(bench.root, { recursive: true });
+  }
+});
+
+test('an older copy of the warehouse gets what it lacks, and nothing twice', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  const copy = `${bench.root}.copy`;
+  try {
+    await drive(bench.open(), journal.slice(0, 5), 5);
+    fs.cpSync(bench.root, copy, { recursive: true });
+    await drive(bench.open({}, { startCursor: 5 }), journal, 3);
+    fs.rmSync(bench.root, { recursive: true });
+    fs.cpSync(copy, bench.root, { recursive: true });
+  } finally {
+    fs.rmSync(copy, { recursive: true, force: true });
+  }
+  const startCursor = heldUpTo(note(), { id: 'journal-1' });
+  expect(startCursor).toBe(5);
+  await drive(bench.open({}, { startCursor: 5 }), journal, 4);
+  await expectExactlyOnce(journal);
+});
+
+test('an older note beside files that are all there doubles nothing', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  await drive(bench.open(), journal, 4);
+  await drive(bench.open({}, { startCursor: 5 }), journal, 3);
+  await expectExactlyOnce(journal);
+});
+
+test('a note says nothing of a journal that it is not about', () => {
+  const ofOld = { journalId: 'old', cursor: 9, headSeq: 12 };
+  expect(heldUpTo(undefined, { id: 'old' })).toBeUndefined();
+  expect(heldUpTo(ofOld, { id: 'new' })).toBeUndefined();
+  expect(heldUpTo(ofOld, { id: 'old' })).toBe(9);
+  const restored = (lastSeq: number) => ({ id: 'new', ancestors: [{ id: 'old', lastSeq }] });
+  expect(heldUpTo(ofOld, restored(7))).toBe(7);
+  expect(heldUpTo(ofOld, restored(11))).toBe(9);
 });
 
 test('what the warehouse holds of a journal is found without opening older files', async () => {

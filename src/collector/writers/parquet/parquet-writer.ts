@@ -6,6 +6,7 @@
  *     every hour: sorted file → footer → fsync         (nothing is visible yet)
  *     every file: rename into metrics/date=…/hour=…    (readers see whole files only)
  *     fsync of the directories                         (the names survive a power cut)
+ *     note of the progress in the warehouse            (tells a warehouse that is an older copy)
  *     progress: cursor = last record taken             (the journal may forget the records)
  *
  * The files of one seal carry its record range in their names. A crash or a failure on the way
@@ -25,12 +26,13 @@ import { SealDebt } from './seal-debt.ts';
 import { StagedFile } from './staged-file.ts';
 import { probeStaging } from './staging-probe.ts';
 import { WaitingRows } from './waiting-rows.ts';
+import { writeProgressNote } from '../../../warehouse/progress-note.ts';
 import type { SeqRange } from '../../../warehouse/warehouse.ts';
 
 export type ParquetWriterSettings = Extract<WriterTask, { name: 'parquet' }>['settings'];
 export type ParquetWriterDeps = Pick<
   WriterDeps,
-  'clock' | 'log' | 'table' | 'fs' | 'startCursor' | 'isOwner'
+  'clock' | 'log' | 'table' | 'fs' | 'startCursor' | 'isOwner' | 'headSeq'
 >;
 
 /**
@@ -151,6 +153,17 @@ class ParquetWarehouseWriter implements Writer {
     this.#mustRecover = false;
   }
 
+  /** Before the journal hears of it: the note must never be behind the journal's cursor. */
+  #noteProgress(): void {
+    const { output_dir, collector_id, journal_id = '' } = this.#settings;
+    if (!this.#deps.isOwner()) throw notOwned();
+    writeProgressNote(this.#deps.fs, output_dir, collector_id, {
+      journalId: journal_id,
+      cursor: this.#takenSeq,
+      headSeq: Math.max(this.#takenSeq, this.#deps.headSeq()),
+    });
+  }
+
   readFrom(): number {
     this.#lostSeq = undefined;
     return this.#takenSeq + 1;
@@ -171,7 +184,9 @@ class ParquetWarehouseWriter implements Writer {
         const reason = this.#earlySeal();
         if (reason !== undefined) await this.#seal(reason);
       }
-      if (this.#waiting.isEmpty) this.#advance();
+      if (!this.#waiting.isEmpty || this.#takenSeq === this.#cursor) return;
+      this.#noteProgress();
+      this.#advance();
     });
   }
 
@@ -313,6 +328,7 @@ class ParquetWarehouseWriter implements Writer {
     const staged = this.#staged;
     const files = staged.map((hour) => this.#publisher.publish(hour.hourMs, range, hour.staged));
     this.#publisher.syncDirectories(staged.map(({ hourMs }) => hourMs));
+    this.#noteProgress();
     this.#staged = [];
     this.#waiting.clear();
     this.#files = [...this.#files, ...files].sort((a, b) => a.hourMs - b.hourMs);
