@@ -61,9 +61,16 @@ export async function replayDeadLetters(
   return result;
 }
 
-/** The files of `dir` that a replay would go through. */
+/**
+ * The files of `dir` that a replay would go through. Those that are aside come first: a file of the
+ * same day would take their name.
+ */
 export function replayableFiles(fs: FileSystem, dir: string): string[] {
-  return listDeadLetterFiles(fs, dir).filter((file) => path.basename(file).startsWith('influxdb-'));
+  const files = listDeadLetterFiles(fs, dir).filter((file) =>
+    path.basename(file).startsWith('influxdb-'),
+  );
+  const isAside = (file: string) => file.endsWith(SUFFIX);
+  return [...files.filter(isAside), ...files.filter((file) => !isAside(file))];
 }
 
 async function replayFile(

@@ -125,6 +125,18 @@ test('a letter that the daemon writes anywhere between open and remove is not lo
   expect(server.accepted).toHaveLength(2);
 });
 
+test('what a replay that died has put aside is not lost to what came since', async () => {
+  const { dir, server, bury, replay } = await setUp();
+  bury(lineOf(1));
+  const [name = ''] = fs.readdirSync(dir);
+  fs.renameSync(path.join(dir, name), path.join(dir, `${name}.replaying`));
+  bury(lineOf(2));
+  expect(fs.readdirSync(dir).sort()).toEqual([name, `${name}.replaying`]);
+  expect(await replay()).toMatchObject({ files: 2, sent: 2, failure: '' });
+  expect(server.accepted).toHaveLength(2);
+  expect(fs.readdirSync(dir)).toEqual([]);
+});
+
 test('a replay that died at any moment is taken up by the next one', async () => {
   for (const dying of ['rename', 'remove', 'openForWriting'] as const) {
     let isDead = false;
