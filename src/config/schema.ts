@@ -38,7 +38,8 @@ const server = z.strictObject({
   max_connections: count(1, 100_000)
     .default(1000)
     .describe(
-      'Connections at once; the next one is refused. Each costs about 120 kB plus its windows.',
+      'Connections at once, over UDP and over TCP each; the next one is refused. Each costs about ' +
+        '120 kB plus its windows.',
     ),
   connection_timeout_secs: seconds(1, 86_400)
     .default(300)
