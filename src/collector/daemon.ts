@@ -28,8 +28,7 @@ import { WINDOW_SEQUENCES } from '../journal/lmdb/producer-window.ts';
 import { EPOCHS_PER_NODE } from '../journal/lmdb/producers.ts';
 import { createLedgerMetrics } from '../journal/ledger-metrics.ts';
 import type { Clock } from '../lib/clock.ts';
-import { lockDirectory } from '../lib/directory-lock.ts';
-import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { EventLoopWatch } from '../lib/event-loop-watch.ts';
 import { Lifecycle } from '../lib/lifecycle.ts';
@@ -48,10 +47,10 @@ import { reload } from './reload.ts';
 import { createReloadMetrics } from './reload-metrics.ts';
 import { newestWrittenSeq } from './writers/parquet/recovery.ts';
 import { heldUpTo, readProgressNote } from '../warehouse/progress-note.ts';
-import { ownerDirectory } from '../warehouse/warehouse.ts';
 import type { WriterName, WriterTask } from './writers/writer.ts';
 import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
+import { WarehouseOwner } from './warehouse-owner.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
 import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
 import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
@@ -111,10 +110,14 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   const http = await startHttpServer(httpBind(config), registry, readiness, pages);
   lifecycle.defer('http', () => http.close());
 
-  const warehouse = await lockWarehouse(config);
-  lifecycle.defer('warehouse lock', async () => warehouse?.release());
+  const ends = createEnding(lifecycle, deps);
+  const owner = await ownWarehouse(config, deps, ends.fail);
+  lifecycle.defer('warehouse lock', async () => owner?.release());
   const journal = await openJournal(config, deps, registry);
   lifecycle.defer('journal', () => journal.close());
+  journal.onBroken((reason) => {
+    ends.fail(new OperatingError('JOURNAL_BROKEN', `cannot go on with the journal: ${reason}`));
+  });
 
   const writers = startWriters(config, deps, registry, journal);
   lifecycle.defer('writers', () => stopWriters(writers, config));
@@ -139,6 +142,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
     repeat(clock, MAINTENANCE_INTERVAL_MS, () => {
       if (journal.isFull()) gate.close('journal_full');
       else gate.reopen('journal_full');
+      owner?.check();
       series.sweep();
       refusals.log();
     }),
@@ -156,7 +160,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   return {
     listenAddress,
     metricsAddress: http.address,
-    ...ending(lifecycle, deps, journal),
+    ...{ finished: ends.finished, stop: ends.stop },
     reload: reloading(deps, registry, { live, listener, admission }),
   };
 }
@@ -203,16 +207,13 @@ function watchEventLoop(
 }
 
 /** Refuses to start where another daemon writes the same collector's files into the warehouse. */
-async function lockWarehouse({ parquet, collector_id }: Config) {
+async function ownWarehouse(
+  { parquet, collector_id: collectorId }: Config,
+  { logger }: DaemonDeps,
+  onLost: (error: OperatingError) => void,
+): Promise<WarehouseOwner | undefined> {
   if (!parquet.enabled) return undefined;
-  const directory = ownerDirectory(parquet.output_dir, collector_id);
-  try {
-    nodeFileSystem.makeDirectory(directory);
-  } catch (error) {
-    const why = errorMessage(error);
-    throw new OperatingError('WAREHOUSE_FAILED', `cannot create ${directory}: ${why}`);
-  }
-  return lockDirectory(directory, 'warehouse');
+  return WarehouseOwner.take({ root: parquet.output_dir, collectorId }, logger, onLost);
 }
 
 /** The hinge: the durable log, and the books that live in its transactions. */
@@ -403,17 +404,16 @@ function createCanary(
   return new Canary({ clock, send, headSeq: () => journal.headSeq }, stages);
 }
 
-/** How the daemon ends: by `stop`, or because the journal can only be mended by a new process. */
-function ending(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps, journal: Journal) {
+/** How the daemon ends: by `stop`, or by a failure that only a new process can mend. */
+function createEnding(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps) {
   let resolve: () => void = () => {};
   let reject: (error: Error) => void = () => {};
   const finished = new Promise<void>((onResolve, onReject) => {
     resolve = onResolve;
     reject = onReject;
   });
-  journal.onBroken((reason) => {
-    reject(new OperatingError('JOURNAL_BROKEN', `cannot go on with the journal: ${reason}`));
-  });
+  // Whoever waits for the end may not wait yet.
+  finished.catch(() => {});
   const stop = async () => {
     notifier.stopping();
     await lifecycle.close(({ name, seconds, error }) => {
@@ -424,5 +424,5 @@ function ending(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps, journal:
     logger.info('stopped');
     resolve();
   };
-  return { finished, stop };
+  return { finished, stop, fail: (error: OperatingError) => reject(error) };
 }

@@ -1,0 +1,97 @@
+/**
+ * One daemon per journal and per collector's part of a warehouse: a second one is refused, also
+ * from another network namespace and after locks were lost, and where it cannot be, nothing that
+ * was acknowledged is lost or doubled.
+ */
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { systemClock } from '../../src/lib/clock.ts';
+import { DaemonProcess } from '../../trials/harness/daemon-process.ts';
+import { freePort } from '../../trials/harness/free-port.ts';
+import { countedSamples } from '../helpers/counted-samples.ts';
+import { Scenario } from '../helpers/scenario.ts';
+
+const SERIES = 20;
+const ROUNDS = 30;
+const OTHER_NETWORK = ['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$0" "$@"'];
+
+let scenario: Scenario;
+beforeEach(async () => {
+  scenario = await Scenario.open({ parquet: { rotation_interval_secs: 2 } });
+});
+afterEach(() => scenario.close());
+
+/** A daemon beside the first, ended with the test. */
+function launchSecond(env: NodeJS.ProcessEnv, wrapper: readonly string[] = []): DaemonProcess {
+  const second = DaemonProcess.launch(scenario.deployment, { env, wrapper });
+  scenario.onClose(async () => void (await second.kill()));
+  return second;
+}
+
+/** With a journal and ports of its own, but the same warehouse and collector id. */
+async function launchWithOtherJournal(): Promise<DaemonProcess> {
+  return launchSecond({
+    TELEMETRY_COLLECTOR_JOURNAL__DIR: path.join(scenario.deployment.dir, 'second-journal'),
+    TELEMETRY_COLLECTOR_SERVER__LISTEN_ADDR: `127.0.0.1:${await freePort()}`,
+    TELEMETRY_COLLECTOR_OBSERVABILITY__METRICS_PORT: String(await freePort()),
+  });
+}
+
+async function expectRefused(second: DaemonProcess, why: RegExp): Promise<void> {
+  expect((await second.exited).code).not.toBe(0);
+  expect(second.hasLogged('ready')).toBe(false);
+  expect(JSON.stringify(second.log)).toMatch(why);
+}
+
+function lockFiles(): string[] {
+  return fs
+    .readdirSync(scenario.deployment.warehouseDir, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isSocket())
+    .map(({ parentPath, name }) => path.join(parentPath, name));
+}
+
+test('a daemon with another journal is refused at a warehouse that has an owner', async () => {
+  const first = await scenario.startDaemon();
+  await expectRefused(await launchWithOtherJournal(), /cannot open warehouse .*another process/);
+  expect((await first.readiness()).checks['writer parquet']).toMatchObject({ ok: true });
+});
+
+test('a lock of the warehouse that was removed is taken again', async () => {
+  const first = await scenario.startDaemon();
+  fs.rmSync(path.join(scenario.deployment.warehouseDir, '.owners'), { recursive: true });
+  await first.waitFor('the lock', () => lockFiles().length === 1);
+  await expectRefused(await launchWithOtherJournal(), /cannot open warehouse .*another process/);
+});
+
+test('a daemon that stood still while another took its directories over doubles nothing', async () => {
+  const can = spawnSync(OTHER_NETWORK[0]!, [...OTHER_NETWORK.slice(1), 'true']).status === 0;
+  if (!can && process.env.CI !== undefined) throw new Error('unshare must work in CI');
+  if (!can) {
+    process.stderr.write('skipped: no right to make namespaces\n');
+    return;
+  }
+  const first = await scenario.startDaemon();
+  const client = await scenario.openClient('gpu-001');
+  const samples = countedSamples(SERIES, systemClock.nowMs() - 600_000);
+  for (let round = 0; round < ROUNDS; round += 1) {
+    const { status } = await client.send(samples.table, samples.next());
+    expect(status).toBe('accepted');
+  }
+  first.signal('SIGSTOP');
+  await expectRefused(launchSecond({}, OTHER_NETWORK), /another process has it open/);
+  const { dir } = scenario.deployment;
+  for (const entry of fs.readdirSync(dir, { recursive: true, withFileTypes: true })) {
+    if (entry.isSocket()) fs.rmSync(path.join(entry.parentPath, entry.name));
+  }
+  const second = launchSecond({}, OTHER_NETWORK);
+  await second.waitFor('the second to be ready', () => second.hasLogged('ready'));
+  first.signal('SIGCONT');
+  expect((await first.exited).code).not.toBe(0);
+  expect(await second.stop()).toEqual({ code: 0, signal: null });
+  const [row] = await scenario.warehouse.rows(
+    'SELECT count(*)::INT AS rows, count(DISTINCT value)::INT AS samples FROM m',
+  );
+  expect(row).toEqual({ rows: ROUNDS * SERIES, samples: ROUNDS * SERIES });
+});
