@@ -31,13 +31,13 @@ Examples:
   A dcgm-exporter beside the agent:
     telemetry-agent --server collector.example:5001 --cert node.pem --key node-key.pem \\
       --ca ca.pem --source prometheus --url http://localhost:9400/metrics
-  The same from a file, with one option on top (agent.example.yaml has every key):
+  Settings from a file, with one option that overrides it (agent.example.yaml has every key):
     telemetry-agent /etc/horizon/telemetry-agent.yaml --log-level debug
   What a source would send, without sending it:
     telemetry-agent --source host --dry-run
 
-Signals: SIGTERM and SIGINT send what is left for up to 10 seconds and print a summary, a second one
-exits at once; SIGHUP reads the certificate files again, which\nalso happens by itself when they change.
+Signals: on SIGTERM or SIGINT the agent sends the rest for up to 10 seconds and prints a summary;
+a second one exits at once. SIGHUP rereads the certificate files, as any change to them does.
 Exit codes: 0 everything was acknowledged, 1 operating error, 2 wrong usage, 3 stopped with samples
 that were dropped, refused or not acknowledged.
 `;
@@ -159,7 +159,7 @@ function over<T extends object>(section: T, given: { [K in keyof T]?: T[K] | und
 
 function defineCommand(): Command {
   const command = new Command('telemetry-agent')
-    .argument('[config]', 'configuration file, YAML; options win over it')
+    .argument('[config]', 'configuration file, YAML; options override it')
     .description('Sends metrics of this node to a telemetry collector over QUIC with mutual TLS.')
     .version(programVersion())
     .exitOverride()
@@ -182,26 +182,26 @@ function addServerOptions(command: Command): void {
     )
     .option('--cert <file>', 'client certificate chain, PEM, leaf first')
     .option('--key <file>', 'private key of the certificate, PEM')
-    .option('--ca <file>', 'authorities that may have signed the collector’s certificate, PEM')
+    .option('--ca <file>', 'authorities that sign the collector’s certificate, PEM')
     .option('--server-name <name>', 'DNS name in the collector’s certificate (default: the host)')
-    .option('--node-id <id>', 'who the metrics are about (default: as the certificate says)');
+    .option('--node-id <id>', 'node of the metrics (default: from the certificate)');
 }
 
 function addRunOptions(command: Command): void {
   command
     .option(
       '--interval <seconds>',
-      'between collections; 0: as fast as acked (default: 10)',
+      'time between collections; 0: as fast as acked (default: 10)',
       parseSeconds,
     )
     .option('--once', 'collect and send once, then exit')
     .option('--count <n>', 'collect and send this many times, then exit', parseCount)
     .option('--spool-dir <dir>', 'keep unacknowledged batches here across restarts')
     .option('--spool-bytes <size>', 'bytes of unacknowledged batches (default: 64MiB)', parseSize)
-    .option('--max-batch <n>', 'samples in one batch, at most (default: 1000)', parseCount)
+    .option('--max-batch <n>', 'largest number of samples in a batch (default: 1000)', parseCount)
     .option('--metrics-addr <addr:port>', 'serve /metrics, /healthz and /readyz here')
     .addOption(
-      new Option('--log-level <level>', 'least level that is logged (default: info)').choices([
+      new Option('--log-level <level>', 'lowest level that is logged (default: info)').choices([
         ...['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
       ]),
     )

@@ -40,18 +40,18 @@ export function createAgentMetrics(registry: Registry, figures: () => AgentFigur
   metrics.totalBy(
     ['source'],
     'source_skipped_total',
-    'Readings, rows or lines that were seen and not sent, for each source.',
+    'Readings, rows or lines that were read but not sent, for each source.',
     bySource(({ skippedTotal }) => skippedTotal),
   );
   metrics.total('rounds_total', 'Collections that were made.', () => figures().rounds);
   metrics.total(
     'throttled_rounds_total',
-    'Collections that were left out because the spool is filling.',
+    'Collections skipped because the spool was filling.',
     () => figures().throttledRounds,
   );
   metrics.gauge(
     'throttle_rate',
-    'The share of collections that are made at present, from throttle.rate to 1.',
+    'The share of collections that are made now, from throttle.rate to 1.',
     () => figures().throttleRate,
   );
 }
@@ -69,7 +69,7 @@ function addSampleMetrics(metrics: RoomMetrics, client: () => ClientStats): void
     ],
     [
       'dropped_samples_total',
-      'Samples given up by the agent: no room in the spool, too large, or not readable again.',
+      'Samples that the agent gave up: no room in the spool, too large, or no longer readable.',
       (stats) => stats.droppedSamples,
     ],
     [
@@ -107,10 +107,14 @@ function addSpoolMetrics(metrics: RoomMetrics, figures: () => AgentFigures): voi
       'Bytes of batches without an answer, with 256 bytes of bookkeeping for each.',
       ({ client }) => client.spoolBytes,
     ],
-    ['spool_max_bytes', 'Past this, new batches are dropped.', (all) => all.spoolMaxBytes],
+    [
+      'spool_max_bytes',
+      'Size of the spool (spool.max_bytes); beyond it, new batches are dropped.',
+      (all) => all.spoolMaxBytes,
+    ],
     [
       'spool_disk_bytes',
-      "Bytes of the spool's files, batches that are done included.",
+      "Bytes of the spool's files, including batches that are done.",
       ({ client }) => client.spool.diskBytes,
     ],
     [
@@ -120,7 +124,7 @@ function addSpoolMetrics(metrics: RoomMetrics, figures: () => AgentFigures): voi
     ],
     [
       'spool_disk_failing',
-      "Whether the spool's disk does not take what is put: 1 or 0.",
+      "Whether writes to the spool's disk fail: 1 or 0.",
       ({ client }) => +client.spool.isDiskFailing,
     ],
   ];

@@ -32,7 +32,9 @@ const server = z.strictObject({
   node_id: z
     .string()
     .default(D.server.node_id)
-    .describe('Who the metrics are about; empty: as the certificate says (--node-id).'),
+    .describe(
+      'The node that the metrics are about; empty: the one in the certificate (--node-id).',
+    ),
 });
 
 const security = z.strictObject({
@@ -47,7 +49,7 @@ const security = z.strictObject({
   tls_ca_path: z
     .string()
     .default(D.security.tls_ca_path)
-    .describe("Authorities that may have signed the collector's certificate, PEM (--ca)."),
+    .describe("Authorities that sign the collector's certificate, PEM (--ca)."),
 });
 
 const collect = z.strictObject({
@@ -59,22 +61,24 @@ const collect = z.strictObject({
     .describe('Where metrics come from (--source).'),
   interval_secs: seconds(0, 86_400)
     .default(D.collect.interval_secs)
-    .describe('Between two collections; 0: as fast as the collector acknowledges (--interval).'),
+    .describe(
+      'Time between two collections; 0: as fast as the collector acknowledges (--interval).',
+    ),
   max_batch_samples: count(1, 1_000_000)
     .default(D.collect.max_batch_samples)
-    .describe('Samples in one batch, where the collector allows as many (--max-batch).'),
+    .describe('Largest number of samples in a batch, if the collector allows it (--max-batch).'),
 });
 
 const spool = z.strictObject({
   dir: z
     .string()
     .default(D.spool.dir)
-    .describe('Keeps batches without an answer across restarts; empty: in memory (--spool-dir).'),
+    .describe(
+      'Directory that keeps unanswered batches across restarts; empty: in memory (--spool-dir).',
+    ),
   max_bytes: count(65_536, 1024 * GIB)
     .default(D.spool.max_bytes)
-    .describe(
-      'Bytes of batches without an answer; past them new ones are dropped (--spool-bytes).',
-    ),
+    .describe('Bytes of unanswered batches; beyond this, new ones are dropped (--spool-bytes).'),
 });
 
 const throttle = z.strictObject({
@@ -84,13 +88,13 @@ const throttle = z.strictObject({
     .describe('Collect less often while the spool is more than half full.'),
   max_queue_depth: count(1, 100_000_000)
     .default(D.throttle.max_queue_depth)
-    .describe('Batches in the spool that count as full, if its bytes are not full before.'),
+    .describe('With this many batches the spool counts as full, even if it has bytes left.'),
   rate: z
     .number()
     .min(0.01)
     .max(1)
     .default(D.throttle.rate)
-    .describe('The share of collections that is left when the spool is full.'),
+    .describe('The share of collections that is still made when the spool is full.'),
 });
 
 const nvidiaSmi = z.strictObject({
@@ -101,7 +105,7 @@ const nvidiaSmi = z.strictObject({
     .describe('The program (--nvidia-smi-path).'),
   timeout_secs: seconds(0.1, 600)
     .default(D.nvidia_smi.timeout_secs)
-    .describe('For one answer; without persistence mode it takes seconds.'),
+    .describe('Time for one answer; without persistence mode it takes seconds.'),
   fields: z
     .array(z.string().min(1))
     .max(500)
@@ -110,7 +114,7 @@ const nvidiaSmi = z.strictObject({
   resident: z
     .boolean()
     .default(D.nvidia_smi.resident)
-    .describe('Keep one process that prints its table again and again.'),
+    .describe('Keep one process running that prints its table again and again.'),
 });
 
 const prometheus = z.strictObject({
@@ -120,10 +124,10 @@ const prometheus = z.strictObject({
     .describe('For the whole page.'),
   max_bytes: count(1024, GIB)
     .default(D.prometheus.max_bytes)
-    .describe('Bytes of one page, unpacked; it is in memory while it is read.'),
+    .describe('Bytes of one page, uncompressed; all of it is held in memory while it is read.'),
   max_samples: count(1, 10_000_000)
     .default(D.prometheus.max_samples)
-    .describe('Samples of one page; further ones are counted and left out.'),
+    .describe('Samples of one page; the rest are counted and left out.'),
   headers: z
     .array(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+:/))
     .max(50)
@@ -138,11 +142,11 @@ const host = z.strictObject({
     .string()
     .min(1)
     .default(D.host.file_system_root)
-    .describe('Put before mount points, for an agent in a container.'),
+    .describe('Prefix for mount points, for an agent in a container.'),
   per_core: z
     .boolean()
     .default(D.host.per_core)
-    .describe('CPU time of each core instead of their sum: 8 series a core.'),
+    .describe('CPU time of each core instead of the sum: 8 series a core.'),
 });
 
 const csv = z.strictObject({
@@ -152,19 +156,19 @@ const csv = z.strictObject({
     .min(0)
     .max(86_400)
     .default(D.csv.speed)
-    .describe('With moved times: 10 is ten times as fast, 0 without pauses (--speed).'),
+    .describe('Replay speed with moved times: 10 is ten times as fast, 0 has no pauses (--speed).'),
   loop: z.boolean().default(D.csv.loop).describe('Start over at the end (--loop).'),
   restamp: z
     .boolean()
     .default(D.csv.restamp)
-    .describe('Move the times to now; a loop does so too (--restamp).'),
+    .describe('Move the times to now; `loop` does that too (--restamp).'),
   node: z
     .string()
     .default(D.csv.node)
     .describe('Only rows of this hostname; empty: all (--host-filter).'),
   max_readings: count(1, 1_000_000)
     .default(D.csv.max_readings)
-    .describe('Readings of one collection.'),
+    .describe('Largest number of readings in one collection.'),
 });
 
 const simulate = z.strictObject({
@@ -178,16 +182,16 @@ const simulate = z.strictObject({
   job_churn: z
     .boolean()
     .default(D.simulate.job_churn)
-    .describe('false: one job for ever, so that the series never change.'),
+    .describe('Start new jobs; false: one job for ever, so the series never change.'),
   job_median_secs: seconds(1, 86_400_000)
     .default(D.simulate.job_median_secs)
-    .describe('Half of the jobs run longer.'),
+    .describe('Median length of a job.'),
   faults_per_gpu_hour: z
     .number()
     .min(0)
     .max(1000)
     .default(D.simulate.faults_per_gpu_hour)
-    .describe('XID errors; each twentieth takes the GPU off the bus for a while.'),
+    .describe('XID errors; one in twenty takes the GPU off the bus for a while.'),
 });
 
 const observability = z.strictObject({
@@ -200,7 +204,7 @@ const observability = z.strictObject({
   log_level: z
     .enum(LOG_LEVELS)
     .default(D.observability.log_level)
-    .describe('Least severe message that is logged (--log-level).'),
+    .describe('Lowest level that is logged (--log-level).'),
   log_format: z
     .enum(['auto', 'json', 'pretty'])
     .default(D.observability.log_format)
@@ -208,7 +212,7 @@ const observability = z.strictObject({
 });
 
 const agentSchema = z.strictObject({
-  server: server.prefault({}).describe('Where to send, and as whom.'),
+  server: server.prefault({}).describe('Where to send, and as which node.'),
   security: security
     .prefault({})
     .describe('Certificates, PEM files. The agent and the collector authenticate each other.'),
@@ -216,7 +220,9 @@ const agentSchema = z.strictObject({
   spool: spool.prefault({}).describe('Where batches wait until the collector has answered.'),
   throttle: throttle
     .prefault({})
-    .describe('Fewer collections while the collector does not keep up, instead of a full spool.'),
+    .describe(
+      'Fewer collections while the collector cannot keep up, so that the spool does not fill.',
+    ),
   nvidia_smi: nvidiaSmi.prefault({}).describe('The source nvidia-smi.'),
   prometheus: prometheus.prefault({}).describe('The source prometheus.'),
   host: host.prefault({}).describe('The source host.'),

@@ -43,16 +43,18 @@ const server = z.strictObject({
     ),
   connection_timeout_secs: seconds(1, 86_400)
     .default(300)
-    .describe('A connection silent for this long is closed. An agent may ask for less.'),
+    .describe('Silence after which a connection is closed. An agent may ask for less.'),
   max_connections_per_node: count(1, 10_000)
     .default(8)
-    .describe('Connections at once that present the same first certificate identity.'),
+    .describe('Connections at once whose certificates have the same first identity.'),
   handshake_timeout_secs: seconds(0.1, 300)
     .default(10)
-    .describe('A connection not authenticated by then is dropped.'),
+    .describe('Time a new connection has to authenticate; after that it is dropped.'),
   max_handshakes: count(1, 100_000)
     .default(256)
-    .describe('Handshakes in flight; past this, new peers must first prove their address (retry).'),
+    .describe(
+      'Handshakes in flight; beyond this, new peers must first prove their address (retry).',
+    ),
   quic_stack: z
     .enum(['quiche', 'quinn'])
     .default('quiche')
@@ -60,7 +62,7 @@ const server = z.strictObject({
   transport_max_bytes: count(16 * MIB, 3 * GIB)
     .default(GIB)
     .describe(
-      'Memory of the QUIC stack itself; past it strangers are refused and handshakes given up.',
+      'Memory of the QUIC stack. Beyond it, new peers are refused and handshakes are dropped.',
     ),
   always_retry: z
     .boolean()
@@ -71,11 +73,11 @@ const server = z.strictObject({
     .describe('Open streams per connection and kind (bidirectional, unidirectional).'),
   stream_window_bytes: count(16_384, 64 * MIB)
     .default(MIB)
-    .describe('Unread bytes a peer may have in flight on one stream.'),
+    .describe('Unread bytes that a peer may have in flight on one stream.'),
   connection_window_bytes: count(16_384, 256 * MIB)
     .default(2 * MIB)
     .describe(
-      'Unread bytes a peer may have in flight in all: the worst case of memory per connection.',
+      'Unread bytes that a peer may have in flight in all: the most memory one connection takes.',
     ),
   max_udp_payload_bytes: count(1200, 65_527)
     .default(1350)
@@ -87,7 +89,7 @@ const server = z.strictObject({
     .describe('Kernel buffers of the UDP socket, each way; net.core.rmem_max must allow it.'),
   shutdown_timeout_secs: seconds(1, 3600)
     .default(30)
-    .describe('After SIGTERM, how long writers may drain before the rest stays in the journal.'),
+    .describe('How long writers may drain after SIGTERM; the rest stays in the journal.'),
 });
 
 const security = z.strictObject({
@@ -104,12 +106,12 @@ const security = z.strictObject({
   tls_ca_path: z
     .string()
     .default('/etc/horizon/certs/ca.pem')
-    .describe('Authorities that may have signed agent certificates, PEM, one or more.'),
+    .describe('Authorities that sign agent certificates, PEM, one or more.'),
   denylist_path: z
     .string()
     .default('')
     .describe(
-      'Certificates turned away: a serial number (hex) or SHA-256 fingerprint a line. Empty: none.',
+      'File of denied certificates: a serial number (hex) or SHA-256 fingerprint a line. Empty: none.',
     ),
   crl_path: z
     .string()
@@ -130,9 +132,9 @@ const limits = z.strictObject({
   max_cardinality: count(1, 100_000_000)
     .default(100_000)
     .describe(
-      'Distinct series at once over all nodes. Once all places are taken, a node with less than ' +
-        'an equal share gets those it lacks from the node that has most. A place takes 32 to 64 ' +
-        'bytes; docs/operating.md, "Sizing", says what a series takes in all.',
+      'Distinct series at once over all nodes. When all slots are taken, a node with less than ' +
+        'an equal share takes slots from the node that has the most. A slot takes 32 to 64 ' +
+        'bytes; docs/operating.md, "Sizing", gives the full cost of a series.',
     )
     .meta({ live: true }),
   max_cardinality_per_node: count(1, 100_000_000)
@@ -141,16 +143,16 @@ const limits = z.strictObject({
     .meta({ live: true }),
   max_series_text_per_node: count(1024, 64 * GIB)
     .default(16 * MIB)
-    .describe('Bytes of names, units and labels that the series of one node may come to.')
+    .describe('Bytes of names, units and labels in all series of one node.')
     .meta({ live: true }),
   series_ttl_secs: seconds(1, 31_536_000)
     .default(86_400)
-    .describe('A series not seen for this long frees its place.')
+    .describe('A series not seen for this long loses its slot.')
     .meta({ live: true }),
   max_batch_size: count(1, 1_000_000).default(1000).describe('Samples in one batch.'),
   max_batch_bytes: count(1024, 64 * MIB)
     .default(MIB)
-    .describe('Bytes of one encoded batch; also what is buffered of one unfinished frame.'),
+    .describe('Bytes of one encoded batch, and bytes buffered of one unfinished frame.'),
   max_labels_per_series: count(0, 1000).default(32).describe('Labels of one series.'),
   max_name_bytes: count(1, 65_535)
     .default(256)
@@ -166,11 +168,11 @@ const limits = z.strictObject({
     .meta({ live: true }),
   backpressure_threshold: count(1, 10_000_000)
     .default(5000)
-    .describe('Batches received but not yet durable, over all connections, at which reading stops.')
+    .describe('Batches not yet durable, over all connections. At this number, reading stops.')
     .meta({ live: true }),
   backpressure_bytes: count(MIB, 64 * GIB)
     .default(64 * MIB)
-    .describe('Bytes received but not yet durable at which reading stops.')
+    .describe('Bytes not yet durable, over all connections. At this number, reading stops.')
     .meta({ live: true }),
   node_samples_per_second: z
     .number()
@@ -181,31 +183,33 @@ const limits = z.strictObject({
     .meta({ live: true }),
   max_expanded_bytes: count(1024, 64 * MIB)
     .default(16 * 1024)
-    .describe('Bytes of line protocol that one sample may become; a sample over it is rejected.')
+    .describe('Bytes of line protocol for one sample; a larger sample is rejected.')
     .meta({ live: true }),
   node_expanded_bytes_per_second: count(0, 64 * GIB)
     .default(32 * MIB)
     .describe(
-      'Bytes per second that samples of one node may become as line protocol, each on a line of ' +
-        'its own, averaged over ten seconds; beyond it the node is throttled. 0 = no limit.',
+      'Bytes per second of line protocol for the samples of one node, each on a line of ' +
+        'its own, averaged over ten seconds. Beyond it, the node is throttled. 0 = no limit.',
     )
     .meta({ live: true }),
   node_table_bytes_per_minute: count(0, 64 * GIB)
     .default(16 * MIB)
     .describe(
-      'Bytes of new series tables of one node in a minute; beyond it the node is throttled. ' +
+      'Bytes of new series tables of one node in a minute. Beyond it, the node is throttled. ' +
         '0 = no limit.',
     )
     .meta({ live: true }),
   max_hours_per_batch: count(1, 100_000)
     .default(24)
-    .describe('Hours that the samples of one batch may fall into; those of others are rejected.')
+    .describe(
+      'Different hours that one batch may have samples in; samples of further hours are rejected.',
+    )
     .meta({ live: true }),
   node_hours_per_minute: count(0, 100_000)
     .default(96)
     .describe(
-      'Hours before the last full one that samples of one node may fall into within a minute; ' +
-        'beyond it the node is throttled. 0 = no limit.',
+      'Different old hours (before the last full one) that one node may send in a minute. ' +
+        'Beyond it, the node is throttled. 0 = no limit.',
     )
     .meta({ live: true }),
 });
@@ -217,10 +221,10 @@ const journal = z.strictObject({
     .describe('Directory of the durable log. Empty: `journal` inside parquet.output_dir.'),
   max_bytes: count(16 * MIB, 1024 * 1024 * GIB)
     .default(10 * GIB)
-    .describe('Bytes of batches not yet written by every writer; at this, agents are throttled.'),
+    .describe('Bytes of batches that a writer still has to write. At this, agents are throttled.'),
   min_free_bytes: count(0, 1024 * 1024 * GIB)
     .default(512 * MIB)
-    .describe('Free disk space under which agents are throttled.'),
+    .describe('Agents are throttled when less disk space than this is free.'),
 });
 
 const influxdb = z.strictObject({
@@ -234,7 +238,9 @@ const influxdb = z.strictObject({
     .string()
     .meta({ secret: true })
     .default('')
-    .describe('API token. Take it from the environment, as shown, rather than writing it here.'),
+    .describe(
+      'API token. Better to take it from the environment, as shown, than to write it here.',
+    ),
   timeout_secs: seconds(0.1, 600).default(10).describe('Time for one write request.'),
   max_batch_bytes: count(1024, 64 * MIB)
     .default(4 * MIB)
@@ -269,12 +275,12 @@ const influxdb = z.strictObject({
       'cluster',
     ])
     .describe(
-      'Labels that keep their name, beside GPU and job identities; other tags are `label_<name>`.',
+      'Labels that keep their name, besides GPU and job identities; others become `label_<name>`.',
     ),
 });
 
 const parquet = z.strictObject({
-  enabled: z.boolean().default(true).describe('false: no warehouse is written.'),
+  enabled: z.boolean().default(true).describe('Write the warehouse.'),
   output_dir: z
     .string()
     .min(1)
@@ -282,7 +288,7 @@ const parquet = z.strictObject({
     .describe('Root of the warehouse; files appear under `metrics/date=…/hour=…/`.'),
   rotation_interval_secs: seconds(1, 86_400)
     .default(3600)
-    .describe('How long rows may wait before their files are finished and visible.'),
+    .describe('How long rows may wait before they are in a visible file.'),
   compression: z
     .enum(['snappy', 'zstd', 'gzip', 'uncompressed'])
     .default('snappy')
@@ -293,31 +299,35 @@ const parquet = z.strictObject({
     .describe('Library that encodes the files; hyparquet is faster and smaller.'),
   max_file_bytes: count(64 * 1024, 64 * GIB)
     .default(256 * MIB)
-    .describe('Files are finished early once one of them holds about this much.'),
+    .describe('Files are finished early when one of them holds about this much.'),
   row_group_rows: count(1000, 10_000_000)
     .default(131_072)
-    .describe('Most rows of one row group of a file; about 100 bytes of memory each at a seal.'),
+    .describe(
+      'Largest number of rows in a row group; sealing takes about 100 bytes of memory for each.',
+    ),
   memory_bytes: count(64 * MIB, 64 * GIB)
     .default(512 * MIB)
-    .describe('Memory for rows and series that wait; files are finished early at this.'),
+    .describe('Memory for waiting rows and series; at this, files are finished early.'),
   retention_days: z
     .number()
     .min(0)
     .max(36_500)
     .default(0)
-    .describe('Hours older than this are removed, whole files only; 0 = keep for ever.'),
+    .describe('Files whose hour is older than this are removed; 0 = keep for ever.'),
   retention_bytes: count(0, 1024 * 1024 * GIB)
     .default(0)
-    .describe('Oldest hours are removed while the warehouse is larger than this; 0 = no limit.'),
+    .describe(
+      'The oldest hours are removed while the warehouse is larger than this; 0 = no limit.',
+    ),
 });
 
 const deadLetters = z.strictObject({
   max_node_bytes: count(64 * 1024, 1024 * GIB)
     .default(16 * MIB)
-    .describe('Bytes kept of one node and writer; what is refused beyond is counted, not kept.'),
+    .describe('Bytes kept of one node, for each writer; the rest is counted, not kept.'),
   max_bytes: count(MIB, 1024 * GIB)
     .default(GIB)
-    .describe('Bytes kept of one writer, all nodes together; the rest is counted, not kept.'),
+    .describe('Bytes kept for each writer, over all nodes; the rest is counted, not kept.'),
 });
 
 const observability = z.strictObject({
@@ -329,13 +339,13 @@ const observability = z.strictObject({
     .min(1)
     .default('127.0.0.1')
     .describe(
-      'Address that port is bound to. The default is for this host alone: the pages name nodes ' +
-        'and ask for no password. 0.0.0.0 serves all addresses, as the container image does.',
+      'Address of that port. The default serves this host only, because the pages name nodes ' +
+        'and need no password. 0.0.0.0 serves all addresses; the container image uses it.',
     ),
   log_level: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal'])
     .default('info')
-    .describe('Least severe message that is logged.')
+    .describe('Lowest level that is logged.')
     .meta({ live: true }),
   log_format: z
     .enum(['auto', 'json', 'pretty'])
@@ -343,17 +353,19 @@ const observability = z.strictObject({
     .describe('auto: pretty on a terminal, JSON otherwise.'),
   max_writer_lag_secs: seconds(1, 86_400)
     .default(120)
-    .describe('Not ready once a writer is this far behind; Parquet, beyond its rotation.')
+    .describe(
+      'Not ready when a writer is this far behind; for Parquet, this plus its rotation interval.',
+    )
     .meta({ live: true }),
   max_stall_secs: seconds(0, 3600)
     .default(10)
     .describe(
-      'The process ends, with its stack in the log, once its main thread has stood still for ' +
-        'this long; a supervisor starts it anew. 0 = never.',
+      'When the main thread has stood still for this long, the process logs its stack and ends, ' +
+        'and a supervisor starts it again. 0 = never.',
     ),
   max_sink_failing_secs: seconds(1, 86_400)
     .default(6)
-    .describe('Not ready once a writer has failed, or stood still, for this long.')
+    .describe('Not ready when a writer has failed, or stood still, for this long.')
     .meta({ live: true }),
 });
 
@@ -369,13 +381,15 @@ export const configSchema = z.strictObject({
   security: security
     .prefault({})
     .describe('Certificates, PEM files. Agents and the collector authenticate each other.'),
-  limits: limits.prefault({}).describe('What is admitted, and how much may be on its way.'),
+  limits: limits.prefault({}).describe('What is admitted, and how much may be in flight.'),
   journal: journal.prefault({}).describe('The durable log between agents and writers.'),
-  influxdb: influxdb.optional().describe('Live metrics. Without this section that writer is off.'),
+  influxdb: influxdb
+    .optional()
+    .describe('Live metrics. Without this section, the InfluxDB writer is off.'),
   parquet: parquet.prefault({}).describe('The warehouse.'),
   dead_letters: deadLetters
     .prefault({})
-    .describe('What a destination refuses for good, kept in `dead-letter/` beside the journal.'),
+    .describe('What a destination refuses for good is kept in `dead-letter/`, beside the journal.'),
   observability: observability.prefault({}).describe("The daemon's own health."),
 });
 

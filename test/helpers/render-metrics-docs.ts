@@ -69,9 +69,9 @@ function entriesOf(registry: Registry): MetricEntry[] {
 
 const INTRODUCTION = `# Metrics
 
-What \`/metrics\` answers, room by room. This page is made from the code: the help texts are those
-that Prometheus gets. How the numbers hang together (received = accepted + duplicate + rejected + throttled,
-and accepted = written + pending + dead-lettered for each writer) is told in [operating.md](operating.md).
+The metrics of \`/metrics\`, room by room. This page is generated from the code: the help texts are those
+that Prometheus gets. The rules for these numbers (received = accepted + duplicate + rejected + throttled,
+and accepted = written + pending + dead-lettered for each writer) are in [operating.md](operating.md).
 `;
 
 /** The whole page. */

@@ -18,7 +18,7 @@ export function createAdmissionMetrics(
   metrics.gaugeBy(
     ['budget'],
     'node_budget_used_ratio',
-    'Of the budgets that each node has (limits.node_*), how much of each the node has used that has used most; it is throttled at 1.',
+    'For each budget of a node (limits.node_*), the largest share that any node has used; a node is throttled at 1.',
     () => [...parts.admission.mostUsedShares()].map(([budget, share]) => [{ budget }, share]),
   );
 }
@@ -51,12 +51,12 @@ function addSeriesMetrics(metrics: RoomMetrics, series: SeriesLimiter): void {
   );
   metrics.gauge(
     'node_series_text_bytes',
-    'Bytes of the texts of the series of the node that has most; limits.max_series_text_per_node is the limit.',
+    'Bytes of series text of the node that has the most; limits.max_series_text_per_node is the limit.',
     () => series.mostNodeText(),
   );
   metrics.total(
     'series_reclaimed_total',
-    'Slots that a node with less than its equal share took from the node with most.',
+    'Slots that a node with less than its equal share took from the node with the most.',
     () => series.reclaimedTotal,
   );
   metrics.gauge('nodes', 'Nodes that hold at least one slot now.', () => series.nodes());
@@ -73,7 +73,7 @@ function addSeriesMetrics(metrics: RoomMetrics, series: SeriesLimiter): void {
   metrics.totalBy(
     ['reason'],
     'series_refused_total',
-    'Series that were refused a slot, by the limit that was reached; again for each new table that holds them.',
+    'Series that were refused a slot, by the limit reached; counted again for each new table with them.',
     () => SERIES_REFUSALS.map((reason) => [{ reason }, series.refusedTotal(reason)] as const),
   );
 }

@@ -6,7 +6,7 @@ import { HANG_EXIT_CODE } from '../../observability/hang-watch.ts';
 
 export const EXIT_CODES = [
   { name: 'ok', code: 0, meaning: 'Done, or stopped as asked.' },
-  { name: 'failed', code: 1, meaning: 'An operating error: the message says what to mend.' },
+  { name: 'failed', code: 1, meaning: 'An operating error: the message says what to fix.' },
   { name: 'usage', code: 2, meaning: 'The command line was not understood.' },
   { name: 'config', code: 3, meaning: 'The configuration cannot be read or is not valid.' },
   { name: 'certificates', code: 4, meaning: 'check-config: a certificate or key is unusable.' },

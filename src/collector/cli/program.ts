@@ -38,12 +38,12 @@ export function createProgram(host: Host, report: Report): Command {
   const program = new Command(NAME)
     .description('Receives telemetry of GPU nodes over QUIC, writes it to InfluxDB and Parquet.')
     .version(programVersion(), '-V, --version', 'print the version')
-    .helpOption('-h, --help', 'say how to use the command')
+    .helpOption('-h, --help', 'show this help')
     .configureOutput({ writeOut: host.out, writeErr: host.err })
     .showHelpAfterError(`Type ${NAME} --help for the commands and options.`)
     .exitOverride()
     .argument('[config.yaml]', 'configuration file; without it, the defaults')
-    .helpCommand('help [command]', 'say how to use a command')
+    .helpCommand('help [command]', 'show the help of a command')
     .addHelpText('after', exitCodeHelp());
   program.action(async (configPath: string | undefined) => {
     suggestCommand(program, configPath);
@@ -67,8 +67,8 @@ function exitCodeHelp(): string {
   const rows = EXIT_CODES.map(({ code, meaning }) => `  ${String(code).padEnd(5)}${meaning}`);
   return [
     '',
-    'Without a command the daemon runs. A configuration file that is called like a command can be',
-    'given as ./NAME.',
+    'Without a command, the daemon runs. To use a configuration file with the name of a command,',
+    'write ./NAME.',
     '',
     'Exit codes:',
     ...rows,
@@ -89,7 +89,7 @@ function addCheckConfig(program: Command, host: Host, report: Report): void {
     .command('check-config')
     .description('check a configuration and everything it refers to, without starting the daemon')
     .argument('[config.yaml]', 'configuration file; without it, the defaults')
-    .option('--offline', 'leave out what needs the network')
+    .option('--offline', 'skip the checks that need the network')
     .option('--json', 'print {ok, checks: [{check, status, message, key}]}')
     .action(async (configPath: string | undefined, options: CheckConfigOptions) => {
       const { checkConfig } = await import('./check-config.ts');
@@ -115,12 +115,12 @@ function addCerts(program: Command, host: Host, report: Report): void {
   program
     .command('certs')
     .description('make a development authority, a server certificate and node certificates')
-    .requiredOption('-o, --out <directory>', 'where the files go; made if missing')
+    .requiredOption('-o, --out <directory>', 'directory for the files; created if missing')
     .option('--server-name <name>', 'name or address of the collector; repeatable', collect, [])
     .option('--node <id>', 'make a certificate for this node; repeatable', collect, [])
-    .option('--days <number>', 'how long they are valid', positiveNumber, 365)
-    .option('--force', 'replace what is there, the authority included')
-    .option('--bad', 'also make certificates that must be refused, in the directory bad')
+    .option('--days <number>', 'days that the certificates are valid', positiveNumber, 365)
+    .option('--force', 'replace existing files, including the authority')
+    .option('--bad', 'also make certificates that must be refused, in bad/')
     .action(async (options: CertsOptions) => {
       const { makeCertificates } = await import('./make-certificates.ts');
       await makeCertificates(options, host.out);
@@ -134,7 +134,12 @@ function addConformance(program: Command, host: Host, report: Report): void {
     .description('check a client against the protocol, with a stand-in collector that misbehaves')
     .argument('[command...]', 'the client, after --; without it, one that you start yourself')
     .option('--listen <address>', 'where the stand-in collector listens', '127.0.0.1:0')
-    .option('--step-seconds <number>', 'how long a step waits for the client', positiveNumber, 30)
+    .option(
+      '--step-seconds <number>',
+      'seconds that a step waits for the client',
+      positiveNumber,
+      30,
+    )
     .option('--json', 'print [{rule, text, verdict, why}]')
     .action(async (command: readonly string[], options: ConformanceOptions) => {
       const { runConformance } = await import('./run-conformance.ts');

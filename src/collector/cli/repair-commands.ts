@@ -13,23 +13,23 @@ type JsonOption = { readonly json?: boolean };
 
 /** `journal inspect`, `journal verify` and `journal export`. */
 export function addJournal(program: Command, host: Host, report: Report): void {
-  const journal = program.command('journal').description('look at the durable log');
-  configured(journal, 'inspect', 'say what a journal holds; the daemon may be running')
+  const journal = program.command('journal').description('look at the journal');
+  configured(journal, 'inspect', 'show what the journal holds; the daemon may be running')
     .option('--json', 'print JSON')
     .action(async (configPath: string | undefined, options: JsonOption) => {
       const { inspectJournalCommand } = await import('./inspect-journal.ts');
       await inspectJournalCommand(configPath, options, host);
       report(exitCode('ok'));
     });
-  configured(journal, 'verify', 'check every record and all that refers to it; may run beside')
+  configured(journal, 'verify', 'check every record and its references; the daemon may be running')
     .option('--json', 'print JSON')
     .action(async (configPath: string | undefined, options: JsonOption) => {
       const { verifyJournalCommand } = await import('./verify-journal.ts');
       report(await verifyJournalCommand(configPath, options, host));
     });
   configured(journal, 'export', 'print records as JSON lines; the daemon may be running')
-    .option('--from <seq or time>', 'the first record, or a time of reception')
-    .option('--to <seq or time>', 'the last record, or a time of reception')
+    .option('--from <seq or time>', 'number or receive time of the first record')
+    .option('--to <seq or time>', 'number or receive time of the last record')
     .option('--node <id>', 'only records of this node')
     .action(async (configPath: string | undefined, options: ExportOptions) => {
       const { exportJournalCommand } = await import('./export-journal.ts');
@@ -39,7 +39,9 @@ export function addJournal(program: Command, host: Host, report: Report): void {
 
 /** `dead-letter list` and `dead-letter replay`. */
 export function addDeadLetter(program: Command, host: Host, report: Report): void {
-  const deadLetter = program.command('dead-letter').description('look at what sinks refused');
+  const deadLetter = program
+    .command('dead-letter')
+    .description('look at the lines that InfluxDB refused');
   configured(deadLetter, 'list', 'count dead letters by reason; the daemon may be running')
     .option('--json', 'print JSON')
     .action(async (configPath: string | undefined, options: JsonOption) => {
@@ -47,8 +49,8 @@ export function addDeadLetter(program: Command, host: Host, report: Report): voi
       listDeadLettersCommand(configPath, options, host);
       report(exitCode('ok'));
     });
-  configured(deadLetter, 'replay', 'send them to InfluxDB again and keep what it refuses again')
-    .option('--dry-run', 'say what would be sent, and send nothing')
+  configured(deadLetter, 'replay', 'send them to InfluxDB again; keep what it still refuses')
+    .option('--dry-run', 'show what would be sent, and send nothing')
     .option('--json', 'print JSON')
     .action(async (configPath: string | undefined, options: ReplayOptions) => {
       const { replayDeadLettersCommand } = await import('./dead-letters.ts');
@@ -65,14 +67,14 @@ export function addWarehouse(program: Command, host: Host, report: Report): void
       const { verifyWarehouseCommand } = await import('./warehouse-commands.ts');
       report(await verifyWarehouseCommand(configPath, options, host));
     });
-  configured(warehouse, 'backfill', 'write rows to InfluxDB as its writer would have')
+  configured(warehouse, 'backfill', 'write rows of the warehouse to InfluxDB')
     .addOption(
-      new Option('--to <sink>', 'where to; only influxdb')
+      new Option('--to <sink>', 'the destination; only influxdb')
         .choices(['influxdb'])
         .makeOptionMandatory(),
     )
-    .requiredOption('--start <time>', 'first moment, such as 2025-07-18T20:00:00Z')
-    .requiredOption('--end <time>', 'the moment after the last')
+    .requiredOption('--start <time>', 'first time to write, such as 2025-07-18T20:00:00Z')
+    .requiredOption('--end <time>', 'end of the range, not included')
     .option('--json', 'print JSON')
     .action(async (configPath: string | undefined, options: BackfillCommandOptions) => {
       const { backfillCommand } = await import('./warehouse-commands.ts');

@@ -148,7 +148,7 @@ function createRevocationMetrics(
   );
   metrics.gauge(
     'crl_next_update_timestamp_seconds',
-    'When the first of the revocation lists is due to be replaced, as a Unix time in seconds; 0 where there is none.',
+    'When the first revocation list is due to be replaced, as a Unix time in seconds; 0 if there is none.',
     () => Math.floor(state.nextUpdateMs / 1000),
   );
   return {
@@ -226,14 +226,10 @@ const NOT_STARTED: ListenerSnapshot = {
 type Read = (snapshot: ListenerSnapshot) => number;
 
 const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
-  [
-    'connections',
-    'Connections at present, those in their handshake included.',
-    (s) => s.connections,
-  ],
+  ['connections', 'Connections now, including those in their handshake.', (s) => s.connections],
   [
     'tcp_connections',
-    'Of the connections, those over TLS and TCP (server.tcp_listen_addr).',
+    'Connections over TLS and TCP (server.tcp_listen_addr).',
     (s) => s.tcpConnections,
   ],
   ['handshakes', 'Handshakes in flight.', (s) => s.handshakes],
@@ -241,13 +237,13 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
   ['frames_in_flight', 'Frames received and not yet answered.', (s) => s.framesInFlight],
   [
     'unfinished_frame_bytes',
-    'Bytes held of frames that have not arrived whole.',
+    'Buffered bytes of frames that are not complete yet.',
     (s) => s.unfinishedFrameBytes,
   ],
   ['ack_bytes_queued', 'Bytes of answers that flow control holds back.', (s) => s.ackBytesQueued],
   [
     'socket_receive_buffer_bytes',
-    'Receive buffer that the kernel gave to the UDP socket; server.socket_buffer_bytes is asked for.',
+    'Receive buffer that the kernel gave the UDP socket; server.socket_buffer_bytes is the size asked for.',
     (s) => s.receiveBufferBytes,
   ],
   [
@@ -257,7 +253,7 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
   ],
   [
     'reading_paused',
-    'Whether streams are not being read because of backpressure.',
+    'Whether reading is paused because of backpressure: 1 or 0.',
     (s) => (s.isPaused ? 1 : 0),
   ],
 ];
@@ -273,7 +269,7 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
   ['datagram_bytes_sent_total', 'Bytes of UDP payload sent.', (s) => s.quic.bytesSent],
   [
     'socket_errors_total',
-    'Datagrams that the system would not send, and other errors of the socket.',
+    'Datagrams that the system did not send, and other errors of the socket.',
     (s) => s.quic.socketErrors,
   ],
   [
@@ -283,12 +279,12 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
   ],
   [
     'retries_sent_total',
-    'Strangers that were asked to prove their address before a handshake.',
+    'Retry packets sent: new peers asked to prove their address before a handshake.',
     (s) => s.quic.retriesSent,
   ],
   [
     'transport_panics_total',
-    'Times that the QUIC stack failed and was started anew; all its connections were lost.',
+    'Times that the QUIC stack failed and was restarted; all its connections were lost.',
     (s) => s.quic.panics,
   ],
 ];

@@ -28,22 +28,22 @@ const GAUGES: readonly Figure[] = [
   },
   {
     name: 'lag_seconds',
-    help: 'Age of the oldest record, read or not, that is not yet safe; 0 where there is none.',
+    help: 'Age of the oldest record, read or not, that is not yet safe; 0 if there is none.',
     read: (status) => status.lagMs / 1000,
   },
   {
     name: 'failing_seconds',
-    help: 'For how long the writer has failed without a success between; 0 while all is well.',
+    help: 'How long the writer has failed without one success; 0 while all is well.',
     read: (status) => status.failingMs / 1000,
   },
   {
     name: 'last_success_timestamp_seconds',
-    help: 'When something last became safe at the destination, in Unix time; 0 is never.',
+    help: 'When something last became safe at the destination, in Unix time; 0 means never.',
     read: (status) => status.lastSuccessMs / 1000,
   },
   {
     name: 'breaker_open',
-    help: '1 while the writer only probes its destination because writes kept failing, else 0.',
+    help: '1 while writes keep failing and the writer only probes its destination, else 0.',
     read: (status) => (status.breaker === 'closed' ? 0 : 1),
   },
 ];
@@ -56,7 +56,7 @@ const TOTALS: readonly Figure[] = [
   },
   {
     name: 'restarts_total',
-    help: 'Times that the worker thread of the writer ended and another one was planned.',
+    help: 'Times that the worker thread of the writer ended and a restart was planned.',
     read: (status) => status.restarts,
   },
   {
@@ -66,7 +66,7 @@ const TOTALS: readonly Figure[] = [
   },
   {
     name: 'damaged_records_total',
-    help: 'Journal records that could not be read and were passed over.',
+    help: 'Journal records that could not be read and were skipped.',
     read: (status) => status.damagedRecords,
   },
 ];
@@ -78,30 +78,30 @@ const TOTALS: readonly Figure[] = [
 export const WRITER_STATS: Readonly<Record<string, string>> = {
   requests_total: 'Write requests answered by InfluxDB or failed on the way.',
   lines_total: 'Lines of line protocol that InfluxDB took; repeated ones count again.',
-  fields_total: 'Values within those lines.',
-  line_bytes_total: 'Bytes of those lines before compression.',
-  sent_bytes_total: 'Bytes of request bodies sent to InfluxDB, as compressed.',
+  fields_total: 'Field values in the lines that InfluxDB took.',
+  line_bytes_total: 'Bytes of the lines that InfluxDB took, before compression.',
+  sent_bytes_total: 'Bytes of request bodies sent to InfluxDB, after compression.',
   refused_lines_total: 'Lines that InfluxDB refused for good; they are dead letters.',
   searches_total: 'Requests that were split to find the lines that InfluxDB refuses.',
   plan_cache_bytes: 'Memory of prepared series tables.',
-  backlog_bytes: 'Journal bytes of records that wait until it is the turn of their node.',
+  backlog_bytes: 'Journal bytes of records that wait for the turn of their node.',
   max_chunk_bytes: 'Largest request body that is sent, before compression.',
   open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',
   staging_bytes: 'Sorted rows that wait in staging for the next files.',
-  memory_bytes: 'Memory of rows and series that wait; bounded by parquet.memory_bytes.',
+  memory_bytes: 'Memory of waiting rows and series; bounded by parquet.memory_bytes.',
   indexed_series: 'Series that the warehouse writer keeps sorted.',
   disk_free_bytes: "Free space on the warehouse's file system.",
   visible_files: 'Files of the warehouse that readers can see.',
-  visible_bytes: 'Bytes of those files.',
+  visible_bytes: 'Bytes of the visible files.',
   rows_written_total: 'Rows in files that became visible.',
-  rows_skipped_total: 'Rows that visible files already held when they came again.',
+  rows_skipped_total: 'Repeated rows that visible files already held.',
   files_sealed_total: 'Files that became visible.',
   memory_seals_total: 'Times that files were finished early because of parquet.memory_bytes.',
   files_removed_total: 'Files removed because of their age or the size of the warehouse.',
-  clock_jumps_total: 'Jumps of the wall clock by more than an hour and a half.',
+  clock_jumps_total: 'Jumps of the wall clock of more than an hour and a half.',
   age_retention_held:
-    '1 while no file is removed for its age, for a day after such a jump, else 0.',
+    '1 for a day after a clock jump, while no file is removed for its age; else 0.',
 };
 
 /** Creates the metrics of all writers on `registry`. */

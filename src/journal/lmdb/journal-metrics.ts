@@ -57,7 +57,7 @@ const GAUGES: readonly [name: string, help: string, value: (f: JournalFigures) =
   ],
   [
     'rolled_back',
-    '1 if this start found the journal to be an older copy than what the warehouse was made from.',
+    '1 if the journal was found at start to be older than the one the warehouse was made from.',
     (f) => Number(f.rolledBack),
   ],
   [
