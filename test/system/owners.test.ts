@@ -45,9 +45,10 @@ async function expectRefused(second: DaemonProcess, why: RegExp): Promise<void> 
   expect(JSON.stringify(second.log)).toMatch(why);
 }
 
-function lockFiles(): string[] {
+/** Where locks lie below a directory; the journal may be there too. */
+function lockFiles(dir: string): string[] {
   return fs
-    .readdirSync(scenario.deployment.warehouseDir, { recursive: true, withFileTypes: true })
+    .readdirSync(dir, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isSocket())
     .map(({ parentPath, name }) => path.join(parentPath, name));
 }
@@ -60,8 +61,10 @@ test('a daemon with another journal is refused at a warehouse that has an owner'
 
 test('a lock of the warehouse that was removed is taken again', async () => {
   const first = await scenario.startDaemon();
-  fs.rmSync(path.join(scenario.deployment.warehouseDir, '.owners'), { recursive: true });
-  await first.waitFor('the lock', () => lockFiles().length === 1);
+  const owners = path.join(scenario.deployment.warehouseDir, '.owners');
+  fs.rmSync(owners, { recursive: true });
+  await first.waitFor('the lock', () => first.hasLogged('took the lost warehouse lock again'));
+  expect(lockFiles(owners)).toHaveLength(1);
   await expectRefused(await launchWithOtherJournal(), /cannot open warehouse .*another process/);
 });
 
@@ -81,10 +84,7 @@ test('a daemon that stood still while another took its directories over doubles 
   }
   first.signal('SIGSTOP');
   await expectRefused(launchSecond({}, OTHER_NETWORK), /another process has it open/);
-  const { dir } = scenario.deployment;
-  for (const entry of fs.readdirSync(dir, { recursive: true, withFileTypes: true })) {
-    if (entry.isSocket()) fs.rmSync(path.join(entry.parentPath, entry.name));
-  }
+  for (const lock of lockFiles(scenario.deployment.dir)) fs.rmSync(lock);
   const second = launchSecond({}, OTHER_NETWORK);
   await second.waitFor('the second to be ready', () => second.hasLogged('ready'));
   first.signal('SIGCONT');

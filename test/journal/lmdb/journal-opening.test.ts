@@ -7,6 +7,7 @@ import { JournalEnvironment, WriteList } from '../../../src/journal/lmdb/environ
 import { createJournalMetrics } from '../../../src/journal/lmdb/journal-metrics.ts';
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
+import { heldUpTo } from '../../../src/warehouse/progress-note.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 import { entryOf, expectEvenBooks, openJournal, passTo } from '../../helpers/journal-bench.ts';
@@ -157,6 +158,27 @@ describe('opening a journal', () => {
     expect(second.ledger.writers.get('parquet')).toMatchObject({ written: 50, requeued: 10 });
     expectEvenBooks(second);
     expect(await registry.metrics()).toContain('destination_gone_records 3');
+  });
+
+  test.each([
+    ['of the same age', { held: 5, noted: 6 }, { cursor: 5, requeued: 0, isForked: false }],
+    ['the warehouse older', { held: 2, noted: 3 }, { cursor: 2, requeued: 30, isForked: false }],
+    ['the journal older', { held: 9, noted: 12 }, { cursor: 5, requeued: 0, isForked: true }],
+  ])('restored together with its warehouse, %s', async (_ages, { held, noted }, expected) => {
+    const dir = tempDir();
+    const first = await openJournal(dir);
+    for (const sequence of [1, 2, 3, 4, 5, 6]) await first.append(entryOf(sequence));
+    await passTo(first, 'parquet', 5);
+    await first.close();
+    const note = { journalId: first.id, cursor: held, headSeq: noted };
+    const second = await openJournal(dir, {
+      newestSeen: () => note.headSeq,
+      heldUpTo: (writer, lineage) => (writer === 'parquet' ? heldUpTo(note, lineage) : undefined),
+    });
+    const { requeued } = second.ledger.writers.get('parquet')!;
+    const isForked = second.id !== first.id;
+    expect({ cursor: second.cursor('parquet'), requeued, isForked }).toEqual(expected);
+    expectEvenBooks(second);
   });
 
   test('stores the ledger and the series within a second or so when nothing else happens', async () => {
