@@ -66,6 +66,7 @@ export class DaemonSupervisor {
   readonly #orders = new Map<number, Order>();
   #nextOrder = 1;
   #lastFault = 'start';
+  #lastCulprits: readonly string[] = [];
   #loop: Promise<void> = Promise.resolve();
   #acks = 0;
 
@@ -106,6 +107,11 @@ export class DaemonSupervisor {
   /** When daemons were started, Unix ms, oldest first. */
   get startsMs(): readonly number[] {
     return this.#startsMs;
+  }
+
+  /** The faults that could have ended the last daemon that ended; empty where none was to. */
+  get lastCulprits(): readonly string[] {
+    return this.#lastCulprits;
   }
 
   /** Starts the first daemon; from now on there always is one. */
@@ -231,7 +237,8 @@ export class DaemonSupervisor {
     const exit = await daemon.exited;
     this.#daemon = undefined;
     const wasReady = daemon.hasLogged('ready');
-    const fault = this.#culprit(wasReady);
+    this.#lastCulprits = this.#culprits(wasReady);
+    const fault = this.#lastCulprits[0];
     this.#lastFault = fault ?? 'ended by itself';
     this.#keepLog(daemon);
     this.#events.ended({ atMs: this.#clock.nowMs(), exit, fault, wasReady });
@@ -239,9 +246,10 @@ export class DaemonSupervisor {
   }
 
   /** What ends the process comes before what only may. */
-  #culprit(wasReady: boolean): string | undefined {
+  #culprits(wasReady: boolean): string[] {
     const blames = [...this.#blames].filter(({ scope }) => scope === 'any' || !wasReady);
-    return (blames.find(({ scope }) => scope === 'any') ?? blames[0])?.fault;
+    const of = (which: Blame['scope']) => blames.filter(({ scope }) => scope === which);
+    return [...of('any'), ...of('start')].map(({ fault }) => fault);
   }
 
   #keepLog(daemon: DaemonProcess): void {

@@ -74,7 +74,7 @@ export async function judge(evidence: Evidence): Promise<Verdict> {
     ...warehouseFindings(warehouse),
     ...(sink === undefined ? [] : sinkFindings(sink)),
     ...(evidence.books === undefined ? [] : bookFindings(evidence, evidence.books, warehouse)),
-    ...(evidence.books === undefined ? [] : letterFindings(evidence.books, sink)),
+    ...(evidence.books === undefined ? [] : letterFindings(evidence, evidence.books, sink)),
     ...fileFindings(evidence, warehouse),
   ];
   const lost = sink?.firstLost;
@@ -158,10 +158,16 @@ function fileFindings(
   ];
 }
 
-function letterFindings(books: Books, sink: SinkFindings | undefined): string[] {
+function letterFindings(
+  { rolledBack }: Evidence,
+  books: Books,
+  sink: SinkFindings | undefined,
+): string[] {
   if (sink === undefined) return [];
   const { onlyDeadLetters, deadLetterSamples } = sink;
-  if (books.deadLettered >= onlyDeadLetters && books.deadLettered <= deadLetterSamples) return [];
+  // A rolled-back journal has forgotten some; their files stay.
+  const least = rolledBack.forgotten > 0 ? 0 : onlyDeadLetters;
+  if (books.deadLettered >= least && books.deadLettered <= deadLetterSamples) return [];
   return [
     `the ledger has ${books.deadLettered} dead letters; files hold ${deadLetterSamples}, ` +
       `of which InfluxDB lacks ${onlyDeadLetters}`,

@@ -23,25 +23,34 @@ const FRESH_DEADLINE_MS = 15_000;
 /** Private memory may be this much above where it was when all had been quiet. */
 const MEMORY_SLACK_BYTES = 96 * 1024 * 1024;
 
-/** Waits, and complains about whatever does not come back; then stops the daemon. */
-export async function comeToRest(world: TortureWorld, warmBytes: number): Promise<Rest> {
+/**
+ * Waits, for `patience` times the usual, and complains about whatever does not come back; then
+ * stops the daemon.
+ */
+export async function comeToRest(
+  world: TortureWorld,
+  warmBytes: number,
+  patience: number,
+): Promise<Rest> {
   const { supervisor, clock, complaints, agents, spoolAgent } = world;
   const startedMs = clock.monotonicMs();
-  await within(world, 'the daemon to be ready', READY_DEADLINE_MS, () => isReady(world));
+  await within(world, 'the daemon to be ready', READY_DEADLINE_MS * patience, () => isReady(world));
   await Promise.all(agents.map((agent) => agent.pause()));
   const drained = await Promise.all([
-    ...agents.map((agent) => agent.drain(DRAIN_DEADLINE_MS)),
-    ...(spoolAgent === undefined ? [] : [spoolAgent.drain(DRAIN_DEADLINE_MS)]),
+    ...agents.map((agent) => agent.drain(DRAIN_DEADLINE_MS * patience)),
+    ...(spoolAgent === undefined ? [] : [spoolAgent.drain(DRAIN_DEADLINE_MS * patience)]),
   ]);
-  if (drained.includes(false)) complaints.push('agents still wait for answers after 90 s');
-  const fresh = await Promise.all(agents.map((agent) => agent.sendFresh(FRESH_DEADLINE_MS)));
-  if (fresh.includes(false)) complaints.push('fresh data is not acknowledged within 15 s');
+  if (drained.includes(false)) complaints.push('agents still wait for answers');
+  const fresh = await Promise.all(
+    agents.map((agent) => agent.sendFresh(FRESH_DEADLINE_MS * patience)),
+  );
+  if (fresh.includes(false)) complaints.push('fresh data is not acknowledged');
   const names = world.sink === undefined ? ['parquet'] : ['parquet', 'influxdb'];
-  await within(world, 'everything to be written', WRITTEN_DEADLINE_MS, async () => {
+  await within(world, 'everything to be written', WRITTEN_DEADLINE_MS * patience, async () => {
     const page = await supervisor.daemon?.metrics();
     return page !== undefined && page.sum('samples_pending') === 0;
   });
-  await within(world, 'readiness', READY_DEADLINE_MS, () => isReady(world));
+  await within(world, 'readiness', READY_DEADLINE_MS * patience, () => isReady(world));
   const restBytes = residentBytes(supervisor.daemon?.pid);
   if (restBytes > warmBytes + MEMORY_SLACK_BYTES) {
     complaints.push(`the daemon holds ${restBytes} bytes, ${warmBytes} when it was fresh`);

@@ -69,13 +69,15 @@ export interface TortureDeps {
   /** Default: this checkout's own. */
   readonly build?: Build;
   readonly clock?: Clock;
+  /** The part of the usual time for which to wait for rest; default 1. Less for broken builds. */
+  readonly patience?: number;
   /** Gives up, cleans up and rejects when it aborts. */
   readonly interrupted?: AbortSignal;
 }
 
 export async function runTorture(
   options: TortureOptions,
-  { print, build = ownBuild(), clock = systemClock, interrupted }: TortureDeps,
+  { print, build = ownBuild(), clock = systemClock, patience = 1, interrupted }: TortureDeps,
 ): Promise<TortureResult> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'telemetry-torture-'));
   const book = new FaultBook();
@@ -86,7 +88,10 @@ export async function runTorture(
     const hangMs = options.seconds * 1000 + HANG_MS;
     const cancel = clock.after(hangMs, () => late.abort(new Error('the harness hangs')));
     const given = interrupted === undefined ? [late.signal] : [late.signal, interrupted];
-    const work = unlessInterrupted(AbortSignal.any(given), torment(world, options, dir));
+    const work = unlessInterrupted(
+      AbortSignal.any(given),
+      torment(world, { ...options, patience }, dir),
+    );
     const result = await work.finally(cancel);
     keep = options.keep || result.findings.length > 0;
     return result;
@@ -98,14 +103,14 @@ export async function runTorture(
 
 async function torment(
   world: TortureWorld,
-  options: TortureOptions,
+  options: TortureOptions & { readonly patience: number },
   dir: string,
 ): Promise<TortureResult> {
   const { clock, book } = world;
   const startedMs = clock.monotonicMs();
   const warmBytes = await warmUp(world);
   await injectFaults(world, options);
-  const rest = await comeToRest(world, warmBytes);
+  const rest = await comeToRest(world, warmBytes, options.patience);
   const seconds = (clock.monotonicMs() - startedMs) / 1000;
   const { startsMs } = world.supervisor;
   const verdict = await judge({

@@ -11,13 +11,15 @@ interface Choice {
   /** Default 5; faults beside the process end after `seconds` alone. */
   readonly kills?: number;
   readonly seconds?: number;
+  /** Less than 1 where what is broken never comes to rest. */
+  readonly patience?: number;
 }
 
 /** A few seconds of the faults that find this flaw. */
 async function torment(
   edits: readonly Edit[],
   faults: string,
-  { only = '', kills = 5, seconds = 40 }: Choice = {},
+  { only = '', kills = 5, seconds = 40, patience = 1 }: Choice = {},
 ): Promise<TortureResult> {
   const families = parseFamilies(faults);
   const options = {
@@ -30,7 +32,8 @@ async function torment(
     json: false,
     keep: false,
   };
-  const result = await runTorture(options, { print: () => {}, build: brokenBuild(edits) });
+  const build = brokenBuild(edits);
+  const result = await runTorture(options, { print: () => {}, build, patience });
   onTestFinished(() => fs.rmSync(result.dir, { recursive: true, force: true }));
   return result;
 }
@@ -211,4 +214,67 @@ test('files that a wrong clock removes are found out as loss', async () => {
     { only: 'at the start', seconds: 8 },
   );
   expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
+});
+
+test('a restored journal under its old id, and an owner that no lock keeps out, are found out', async () => {
+  const { verdict, findings } = await torment(
+    [
+      {
+        file: 'src/journal/lmdb/journal-opening.js',
+        from: 'stored !== undefined && seenSeq > head.seq',
+        to: 'stored !== undefined && seenSeq < 0',
+      },
+      {
+        file: 'src/lib/directory-lock.js',
+        from: 'if (await answers(dir, name))',
+        to: 'if (dir === name)',
+      },
+    ],
+    'rollback,owners',
+    { only: 'journal', kills: 3, seconds: 25 },
+  );
+  expect(verdict.warehouse.lostSamples).toBeGreaterThan(0);
+  expect(findings.join()).toContain('a second daemon ran');
+});
+
+test('hours without a budget, and staging that is not made again, are found out', async () => {
+  const room = 'src/collector/writers/parquet';
+  const { findings } = await torment(
+    [
+      {
+        file: 'src/collector/admission/hour-budget.js',
+        from: 'const minute = this.#minutes.get(nodeId); if (this.#perMinute === 0',
+        to: 'const minute = this.#minutes.get(nodeId); if (this.#perMinute >= 0',
+      },
+      {
+        file: `${room}/staging-probe.js`,
+        from: 'fs.makeDirectory(stagingDirectory(root));',
+        to: '',
+      },
+      { file: `${room}/parquet-writer.js`, from: 'if (this.#mustRecover) this.recover();', to: '' },
+    ],
+    'hours,vanish',
+    { seconds: 12, patience: 1 / 10 },
+  );
+  const told = findings.join();
+  expect(told).toContain('old hours in a minute');
+  expect(told).toContain('no rows were written');
+});
+
+test('a search for refused lines that starts over after each pause is found out', async () => {
+  const file = 'src/collector/writers/influx/line-delivery.js';
+  const { findings } = await torment(
+    [
+      {
+        file,
+        from: "if (outcome.kind === 'failed') return outcome;",
+        to: "if (outcome.kind === 'failed') { this.restart(); return outcome; }",
+      },
+      // Where the words lead to all of them at once, there is next to nothing to start over.
+      { file, from: 'if (isTimed === true ||', to: 'if (isTimed !== null ||' },
+    ],
+    'refusals',
+    { only: 'busy', seconds: 14 },
+  );
+  expect(findings.join()).toContain("InfluxDB's cursor stood");
 });

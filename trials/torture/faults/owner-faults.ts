@@ -41,8 +41,10 @@ export async function bringInAnother(world: TortureWorld, planned: PlannedFault)
     await sleep(clock, BESIDE_MS);
     const isReady = second.hasLogged('ready');
     const hasLived = first !== undefined && supervisor.daemon === first;
+    // A fault of another kind may have ended it meanwhile.
+    const isOurs = supervisor.lastCulprits.every((fault) => fault === name);
     if (isReady && !takesOver) world.complaints.push(`a second daemon ran: "${name}"`);
-    if (!isReady && !hasLived) world.complaints.push(`the first daemon ended: "${name}"`);
+    if (!isReady && !hasLived && isOurs) world.complaints.push(`the first daemon ended: "${name}"`);
     return `${isReady ? 'it ran' : 'it refused'}, the first ${hasLived ? 'lives' : 'has ended'}`;
   } finally {
     supervisor.signal('SIGCONT');
