@@ -225,14 +225,18 @@ function greatest(ids: Uint32Array): number {
   return most;
 }
 
+/** Each text with its length before it. */
 function plainTexts(texts: readonly string[]): Uint8Array {
-  const parts = texts.flatMap((text) => {
-    const bytes = Buffer.from(text);
-    const length = Buffer.alloc(4);
-    length.writeUInt32LE(bytes.length);
-    return [length, bytes];
-  });
-  return Buffer.concat(parts);
+  let length = 0;
+  for (const text of texts) length += 4 + Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafe(length);
+  let at = 0;
+  for (const text of texts) {
+    const written = bytes.write(text, at + 4);
+    bytes.writeUInt32LE(written, at);
+    at += 4 + written;
+  }
+  return bytes;
 }
 
 function textBounds(texts: readonly string[]): Bounds {

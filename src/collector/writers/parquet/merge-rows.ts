@@ -8,7 +8,7 @@
  * whole run.
  */
 import type { RowGroup, SeriesCells } from '../../../warehouse/encoder.ts';
-import type { SortedRows } from '../../../warehouse/sorted-rows.ts';
+import { type SortedRows, SortedRowsBuilder } from '../../../warehouse/sorted-rows.ts';
 
 /** Blocks of rows that go on where the last one ended, in sorted order. */
 export type RowSource = Iterator<SortedRows>;
@@ -31,18 +31,18 @@ export function* mergeRows(
   { cells, ranks, rows, rowGroupRows }: MergeOptions,
 ): Generator<RowGroup> {
   const groups = Math.ceil(rows / rowGroupRows);
-  const output = new GroupBuffer(cells, Math.ceil(rows / groups));
+  const output = new SortedRowsBuilder(Math.ceil(rows / groups));
   const heap = new SourceHeap(sources.map((source, place) => new Cursor(source, place, ranks)));
   for (let first = heap.first; first !== undefined; first = heap.first) {
     const end = first.stretchEnd(heap.second, output.room);
-    output.append(first, end);
+    output.append(first.series, first.block, first.row, end);
     first.moveTo(end);
     heap.settleFirst();
     if (output.room > 0) continue;
-    yield output.group();
+    yield { rows: output.rows, cells, ...output.sorted() };
     output.clear();
   }
-  if (output.rows > 0) yield output.group();
+  if (output.rows > 0) yield { rows: output.rows, cells, ...output.sorted() };
 }
 
 /** The next row of a source. */
@@ -163,70 +163,5 @@ class SourceHeap {
       place = child;
     }
     cursors[place] = moving;
-  }
-}
-
-/** A row group that is being filled. */
-class GroupBuffer {
-  readonly #cells: SeriesCells;
-  readonly #timestampsMs: Float64Array;
-  readonly #values: Float64Array;
-  readonly #receivedAtMs: Float64Array;
-  readonly #runSeries: Uint32Array;
-  readonly #runRows: Uint32Array;
-  #rows = 0;
-  #runs = 0;
-
-  constructor(cells: SeriesCells, capacity: number) {
-    this.#cells = cells;
-    this.#timestampsMs = new Float64Array(capacity);
-    this.#values = new Float64Array(capacity);
-    this.#receivedAtMs = new Float64Array(capacity);
-    this.#runSeries = new Uint32Array(capacity);
-    this.#runRows = new Uint32Array(capacity);
-  }
-
-  get rows(): number {
-    return this.#rows;
-  }
-
-  get room(): number {
-    return this.#values.length - this.#rows;
-  }
-
-  append({ block, row, series }: Cursor, end: number): void {
-    const at = this.#rows;
-    for (let i = row, to = at; i < end; i++, to++) {
-      this.#timestampsMs[to] = block.timestampsMs[i]!;
-      this.#values[to] = block.values[i]!;
-      this.#receivedAtMs[to] = block.receivedAtMs[i]!;
-    }
-    this.#rows = at + (end - row);
-    if (this.#runs > 0 && this.#runSeries[this.#runs - 1] === series) {
-      this.#runRows[this.#runs - 1]! += end - row;
-      return;
-    }
-    this.#runSeries[this.#runs] = series;
-    this.#runRows[this.#runs] = end - row;
-    this.#runs += 1;
-  }
-
-  group(): RowGroup {
-    return {
-      rows: this.#rows,
-      cells: this.#cells,
-      runs: {
-        series: this.#runSeries.subarray(0, this.#runs),
-        rows: this.#runRows.subarray(0, this.#runs),
-      },
-      timestampsMs: this.#timestampsMs.subarray(0, this.#rows),
-      values: this.#values.subarray(0, this.#rows),
-      receivedAtMs: this.#receivedAtMs.subarray(0, this.#rows),
-    };
-  }
-
-  clear(): void {
-    this.#rows = 0;
-    this.#runs = 0;
   }
 }

@@ -2,8 +2,12 @@
  * Rows of any hours that wait in memory: four numbers each, in arrays that grow. Sorted, they are
  * the rows of each hour by series, time and arrival.
  */
-import type { SortedRows } from '../../../warehouse/sorted-rows.ts';
-import { HOUR_MS } from '../../../warehouse/warehouse.ts';
+import {
+  type SeriesRuns,
+  type SortedRows,
+  SortedRowsBuilder,
+} from '../../../warehouse/sorted-rows.ts';
+import { HOUR_MS, hourOf } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
 /** Memory of one buffered row, 28 bytes, and of its copy while it is sorted, 32. */
@@ -64,86 +68,36 @@ export class RowBuffer {
 
   /** The rows of each hour, sorted by series (in the index' order), then time, then arrival. */
   sorted(index: SeriesIndex): Map<number, SortedRows> {
-    const order = this.#orderByHour(this.#orderBySeries(index));
-    const sorted = new Map<number, SortedRows>();
-    let start = 0;
-    for (const hourMs of [...this.#rowsByHour.keys()].sort((a, b) => a - b)) {
-      const end = start + this.#rowsByHour.get(hourMs)!;
-      sorted.set(hourMs, this.#gather(order.subarray(start, end)));
-      start = end;
-    }
-    return sorted;
+    const all = this.#sortedRows(index);
+    const [hourMs] = this.#rowsByHour.keys();
+    if (this.#rowsByHour.size <= 1) return new Map(hourMs === undefined ? [] : [[hourMs, all]]);
+    return dealByHour(all, this.#rowsByHour);
   }
 
-  /** Counting sort by rank: rows of one series keep the order of their arrival. */
-  #orderBySeries(index: SeriesIndex): Uint32Array {
+  /**
+   * A counting sort by rank that moves each row straight to its place: rows of one series keep the
+   * order of their arrival. Only runs whose times are out of order are then sorted themselves.
+   */
+  #sortedRows(index: SeriesIndex): SortedRows {
     const rows = this.#rows;
     const series = this.#series;
-    const { ranks } = index.ranking();
+    const { ranks, order } = index.ranking();
     const next = new Uint32Array(ranks.length + 1);
     for (let row = 0; row < rows; row++) next[ranks[series[row]!]! + 1]!++;
+    const runs = runsOf(next, order);
     for (let rank = 0; rank < ranks.length; rank++) next[rank + 1]! += next[rank]!;
-    const order = new Uint32Array(rows);
-    for (let row = 0; row < rows; row++) order[next[ranks[series[row]!]!]!++] = row;
-    return order;
-  }
-
-  /** Deals rows out by their hour, oldest first; within one they keep their order. */
-  #orderByHour(order: Uint32Array): Uint32Array {
-    if (this.#rowsByHour.size <= 1) return order;
-    const next = new Map<number, number>();
-    let start = 0;
-    for (const hourMs of [...this.#rowsByHour.keys()].sort((a, b) => a - b)) {
-      next.set(hourMs, start);
-      start += this.#rowsByHour.get(hourMs)!;
-    }
-    const dealt = new Uint32Array(order.length);
-    for (const row of order) {
-      const hourMs = Math.floor(this.#timestampsMs[row]! / HOUR_MS) * HOUR_MS;
-      const place = next.get(hourMs)!;
-      dealt[place] = row;
-      next.set(hourMs, place + 1);
-    }
-    return dealt;
-  }
-
-  /** Copies the rows at `places`, cuts them into runs and puts each run in order of time. */
-  #gather(places: Uint32Array): SortedRows {
-    const rows = places.length;
     const timestampsMs = new Float64Array(rows);
     const values = new Float64Array(rows);
     const receivedAtMs = new Float64Array(rows);
-    const runs = { series: new Uint32Array(rows), rows: new Uint32Array(rows) };
-    let run = -1;
-    let isInOrder = true;
-    for (let i = 0; i < rows; i++) {
-      const row = places[i]!;
-      const series = this.#series[row]!;
-      const timestampMs = this.#timestampsMs[row]!;
-      if (run < 0 || series !== runs.series[run]) runs.series[++run] = series;
-      else if (timestampMs < timestampsMs[i - 1]!) isInOrder = false;
-      runs.rows[run]! += 1;
-      timestampsMs[i] = timestampMs;
-      values[i] = this.#values[row]!;
-      receivedAtMs[i] = this.#receivedAtMs[row]!;
+    for (let row = 0; row < rows; row++) {
+      const place = next[ranks[series[row]!]!]!++;
+      timestampsMs[place] = this.#timestampsMs[row]!;
+      values[place] = this.#values[row]!;
+      receivedAtMs[place] = this.#receivedAtMs[row]!;
     }
-    if (!isInOrder) {
-      this.#sortRuns(places, runs.rows);
-      return this.#gather(places);
-    }
-    const [ofSeries, ofRows] = [runs.series, runs.rows].map((part) => part.slice(0, run + 1));
-    return { runs: { series: ofSeries!, rows: ofRows! }, timestampsMs, values, receivedAtMs };
-  }
-
-  /** Sorts the places of each run by time; rows of equal times keep the order of their arrival. */
-  #sortRuns(places: Uint32Array, runRows: Uint32Array): void {
-    const times = this.#timestampsMs;
-    let start = 0;
-    for (const rows of runRows) {
-      if (rows === 0) break;
-      places.subarray(start, start + rows).sort((a, b) => times[a]! - times[b]! || a - b);
-      start += rows;
-    }
+    const sorted = { runs, timestampsMs, values, receivedAtMs };
+    sortRunsByTime(sorted);
+    return sorted;
   }
 
   #grow(rows: number): void {
@@ -159,4 +113,64 @@ export class RowBuffer {
 function copyInto<T extends Uint32Array | Float64Array>(target: T, source: T): T {
   target.set(source);
   return target;
+}
+
+/** The runs of the series that have rows: `counts[rank + 1]` of `order[rank]`. */
+function runsOf(counts: Uint32Array, order: Uint32Array): SeriesRuns {
+  const series = new Uint32Array(order.length);
+  const rows = new Uint32Array(order.length);
+  let runs = 0;
+  for (let rank = 0; rank < order.length; rank++) {
+    if (counts[rank + 1] === 0) continue;
+    series[runs] = order[rank]!;
+    rows[runs] = counts[rank + 1]!;
+    runs += 1;
+  }
+  return { series: series.subarray(0, runs), rows: rows.subarray(0, runs) };
+}
+
+/** Rows of equal times keep their order. */
+function sortRunsByTime({ runs, timestampsMs, values, receivedAtMs }: SortedRows): void {
+  let start = 0;
+  for (const rows of runs.rows) {
+    const end = start + rows;
+    if (!isAscending(timestampsMs, start, end)) {
+      const times = timestampsMs.slice(start, end);
+      const places = new Uint32Array(rows).map((_, place) => place);
+      places.sort((a, b) => times[a]! - times[b]! || a - b);
+      for (const column of [timestampsMs, values, receivedAtMs]) {
+        const unsorted = column.slice(start, end);
+        for (let i = 0; i < rows; i++) column[start + i] = unsorted[places[i]!]!;
+      }
+    }
+    start = end;
+  }
+}
+
+function isAscending(times: Float64Array, start: number, end: number): boolean {
+  for (let row = start + 1; row < end; row++) if (times[row]! < times[row - 1]!) return false;
+  return true;
+}
+
+/** Deals sorted rows out by their hour: within a run, the rows of an hour stand together. */
+function dealByHour(
+  all: SortedRows,
+  rowsByHour: ReadonlyMap<number, number>,
+): Map<number, SortedRows> {
+  const hours = new Map<number, SortedRowsBuilder>();
+  for (const hourMs of [...rowsByHour.keys()].sort((a, b) => a - b)) {
+    hours.set(hourMs, new SortedRowsBuilder(rowsByHour.get(hourMs)!));
+  }
+  let row = 0;
+  for (let run = 0; run < all.runs.rows.length; run++) {
+    const series = all.runs.series[run]!;
+    for (const runEnd = row + all.runs.rows[run]!; row < runEnd; ) {
+      const hourMs = hourOf(all.timestampsMs[row]!);
+      let end = row + 1;
+      while (end < runEnd && all.timestampsMs[end]! < hourMs + HOUR_MS) end++;
+      hours.get(hourMs)!.append(series, all, row, end);
+      row = end;
+    }
+  }
+  return new Map([...hours].map(([hourMs, builder]) => [hourMs, builder.sorted()]));
 }
