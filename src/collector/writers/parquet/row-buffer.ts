@@ -10,8 +10,8 @@ import {
 import { HOUR_MS, hourOf } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
-/** Memory of one buffered row, 28 bytes, and of its copy while it is sorted, 32. */
-export const BUFFERED_ROW_BYTES = 60;
+/** Memory of one buffered row, 28 bytes, of its sorted copy, 24, and of its hour's copy, 32. */
+export const BUFFERED_ROW_BYTES = 84;
 const FIRST_ROWS = 4096;
 
 export class RowBuffer {
