@@ -134,9 +134,10 @@ function matchingEntries(fs: FileSystem, directory: string, pattern: RegExp) {
 /** The key-value metadata of a footer. */
 export function footerMetadata(
   footer: WarehouseFooter,
-  createdBy: string,
+  { createdBy, incarnation }: { readonly createdBy: string; readonly incarnation: string },
 ): ReadonlyMap<string, string> {
   return new Map([
+    ['telemetry.incarnation', incarnation],
     ['telemetry.schema_version', String(footer.schemaVersion)],
     ['telemetry.collector', footer.collectorId],
     ['telemetry.journal', footer.journalId],

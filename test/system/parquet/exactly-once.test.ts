@@ -3,6 +3,7 @@
  * whatever the disk does. Every operation of a seal over several hours is made to fail in turn.
  */
 import fs from 'node:fs';
+import { parquetMetadata } from 'hyparquet';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodeFileSystem } from '../../../src/lib/filesystem.ts';
 import { heldUpTo, readProgressNote } from '../../../src/warehouse/progress-note.ts';
@@ -384,6 +385,21 @@ test('an older copy of the warehouse gets what it lacks, and nothing twice', asy
   expect(startCursor).toBe(5);
   await drive(bench.open({}, { startCursor: 5 }), journal, 4);
   await expectExactlyOnce(journal);
+});
+
+test('files tell which run of the writer made them', async () => {
+  bench = createBench();
+  const journal = multiHourJournal();
+  await drive(bench.open(), journal.slice(0, 6), 6);
+  await drive(bench.open({}, { startCursor: 6 }), journal, 6);
+  const incarnations = warehousePaths(bench.root).map((file) => {
+    const { key_value_metadata: values } = parquetMetadata(
+      new Uint8Array(fs.readFileSync(file)).buffer,
+    );
+    return values?.find(({ key }) => key === 'telemetry.incarnation')?.value;
+  });
+  expect(new Set(incarnations).size).toBe(2);
+  expect(incarnations).not.toContain(undefined);
 });
 
 test('an older note beside files that are all there doubles nothing', async () => {

@@ -61,9 +61,10 @@ export class Publisher {
 
   /** The footer's key-value metadata of a file that holds `rows` of the records in `range`. */
   metadata(hourMs: number, range: SeqRange, rows: number): ReadonlyMap<string, string> {
-    const { collectorId, journalId, createdBy } = this.#identity;
-    const footer = { ...range, hourMs, rows, collectorId, journalId };
-    return footerMetadata({ ...footer, schemaVersion: WAREHOUSE_SCHEMA_VERSION }, createdBy);
+    const { collectorId, journalId, createdBy, incarnation } = this.#identity;
+    const schemaVersion = WAREHOUSE_SCHEMA_VERSION;
+    const footer = { ...range, hourMs, rows, collectorId, journalId, schemaVersion };
+    return footerMetadata(footer, { createdBy, incarnation });
   }
 
   /**
