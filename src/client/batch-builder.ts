@@ -177,7 +177,7 @@ export class BatchBuilder {
     return shard;
   }
 
-  /** Lays a table out anew once more than half of its series are gone. */
+  /** Rebuilds a table when more than half of its series are gone. */
   #dropGone(): void {
     const oldest = this.#build - this.#goneAfterBuilds;
     for (const shard of this.#shards) {

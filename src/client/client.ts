@@ -99,7 +99,7 @@ const MAX_HOLD_MS = 60_000;
 const DEFAULT_HOLD_MS = 100;
 const MAX_IN_FLIGHT_BATCHES = 64;
 const MAX_IN_FLIGHT_BYTES = 8 * 1024 * 1024;
-/** How many dropped batches are told apart in the log before only the count goes on. */
+/** How many dropped batches are logged one by one before only the count goes on. */
 const DROP_LOG_INTERVAL_MS = 10_000;
 
 /** One agent's connection to the collector, across reconnects; see the head of this file. */
@@ -430,7 +430,7 @@ export class TelemetryClient {
     return Promise.resolve({ status: 'dropped', reason });
   }
 
-  /** Drops come in crowds: one line now and then, the counters have the rest. */
+  /** Drops come in bursts: one line now and then, the counters have the rest. */
   #logDrop(reason: DropReason): void {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs < this.#nextDropLogMs) return;

@@ -12,7 +12,7 @@ import { SpoolSegment, segmentNumber } from './spool-segment.ts';
 
 /** The largest file that is read: many times the size at which a file counts as full. */
 const FILE_BYTES_MAX = 64 * 1024 * 1024;
-/** Damaged files that are kept for whoever wants to look; past that the oldest goes. */
+/** How many damaged files are kept for inspection; beyond that the oldest is removed. */
 const DAMAGED_FILES_MAX = 8;
 const DAMAGED_DIR = 'damaged';
 /** What an agent before version 0.2 kept its batches in. */

@@ -1,6 +1,6 @@
 /**
  * Buffers for unfinished frames, lent to the streams of many connections: a stream in the middle of
- * a frame has one, a stream that rests has none, and hardly one is made anew.
+ * a frame has one, an idle stream has none, and hardly any is allocated anew.
  */
 
 const SMALLEST_BYTES = 256;

@@ -81,7 +81,7 @@ export interface Daemon {
   readonly listenAddress: QuicAddress;
   readonly metricsAddress: { readonly host: string; readonly port: number };
   /**
-   * Resolves when the daemon has stopped; rejects when the journal needs the process to start anew.
+   * Resolves when the daemon has stopped; rejects when the journal needs a new process.
    */
   readonly finished: Promise<void>;
   /** Drains and stops; resolves when everything is closed. Idempotent. */
@@ -404,7 +404,7 @@ function createCanary(
   return new Canary({ clock, send, headSeq: () => journal.headSeq }, stages);
 }
 
-/** How the daemon ends: by `stop`, or by a failure that only a new process can mend. */
+/** How the daemon ends: by `stop`, or by a failure that only a restart can fix. */
 function createEnding(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps) {
   let resolve: () => void = () => {};
   let reject: (error: Error) => void = () => {};

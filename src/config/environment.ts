@@ -4,7 +4,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 
-/** Names and values; handed to whoever needs them, so that tests can bring their own. */
+/** Names and values; passed as a value, so that tests can use their own. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** A credential is a token, not a file: whatever is larger was put there by mistake. */

@@ -89,7 +89,7 @@ export function readFormat<T>(
   return { ok: true, config: deepFreeze(parsed.data) };
 }
 
-/** Problems come in the order of the file, those without a line first. */
+/** Problems in the order of the file, those without a line first. */
 function lineNumber(problem: ConfigProblem): number {
   return Number(/:(\d+)$/.exec(problem.where)?.[1] ?? 0);
 }

@@ -37,7 +37,7 @@ const LOCK_FILE = /^\.lock-[0-9a-f]{32}\.(?:sock|new)$/;
 
 /**
  * Locks an existing directory for this process; `what` names it in messages, as in `journal`.
- * Throws OperatingError `<WHAT>_LOCKED` where somebody else has it, or where it cannot be locked.
+ * Throws OperatingError `<WHAT>_LOCKED` if another process has it, or if it cannot be locked.
  */
 export async function lockDirectory(dir: string, what: string): Promise<DirectoryLock> {
   const code = `${what.toUpperCase()}_LOCKED`;
@@ -55,7 +55,7 @@ export async function lockDirectory(dir: string, what: string): Promise<Director
   throw new OperatingError(code, `cannot open ${what} ${dir}: another process has it open`);
 }
 
-/** Undefined where somebody else is there. */
+/** Undefined if another process has the socket. */
 async function takeDirectory(dir: string): Promise<DirectoryLock | undefined> {
   const name = `.lock-${randomBytes(16).toString('hex')}`;
   const flag = path.join(dir, `${name}.sock`);

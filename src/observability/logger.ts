@@ -1,5 +1,5 @@
 /**
- * The log of the process: JSON lines on standard output, or coloured text where somebody watches.
+ * The log of the process: JSON lines on standard output, or coloured text on a terminal.
  * Lines are written before the call returns, so that the last words of a crash are not lost.
  *
  * Some of what is logged comes from peers: close reasons, names, label values. Characters that

@@ -59,7 +59,7 @@ export interface QuicConnection {
   peerCertificates(): readonly Uint8Array[];
   /** A new stream of ours; undefined while the peer allows no more. */
   openStream(kind: StreamKind): number | undefined;
-  /** The kind of a stream of this connection, whoever opened it. */
+  /** The kind of a stream of this connection, opened by either side. */
   streamKind(streamId: number): StreamKind;
   /** Queues `bytes` (copied) on a stream and sends as flow control allows. */
   write(streamId: number, bytes: Uint8Array, fin?: boolean): void;
@@ -92,7 +92,7 @@ export interface QuicHandlers {
 /** How an endpoint treats strangers. */
 export interface QuicAcceptOptions {
   /**
-   * Current credentials; asked anew for every accepted connection, so a reload needs no restart.
+   * Current credentials; read for every accepted connection, so a reload needs no restart.
    */
   readonly credentials: () => QuicCredentials;
   readonly maxConnections: number;
@@ -133,7 +133,7 @@ export interface QuicEndpointOptions {
   readonly accept?: QuicAcceptOptions;
   /** A handler threw: a bug. The connection it threw for is closed, the others go on. */
   readonly onError?: (error: unknown) => void;
-  /** The stack failed and was started anew; all its connections are lost. */
+  /** The stack failed and was restarted; all its connections are lost. */
   readonly onPanic?: (why: string) => void;
 }
 
@@ -149,7 +149,7 @@ export interface QuicCounters {
   readonly datagramsDropped: number;
   /** Strangers asked to prove their address. */
   readonly retriesSent: number;
-  /** Times that the stack failed and was started anew; every connection of it was lost. */
+  /** Times that the stack failed and was restarted; each time all its connections were lost. */
   readonly panics: number;
   /** Memory that the stack has taken for itself and never gives back; 0 where it cannot tell. */
   readonly memoryBytes: number;

@@ -1,6 +1,6 @@
 /**
  * The warehouse on disk: where files lie, what their names and footers say. Shared by the writer,
- * by recovery, retention and whoever inspects a warehouse.
+ * by recovery, retention and the commands that inspect a warehouse.
  *
  *     <root>/metrics/date=2025-07-18/hour=20/part-<collector>-<firstSeq>-<lastSeq>.parquet
  *     <root>/.staging/part-<collector>-….tmp      unfinished, invisible to readers

@@ -82,7 +82,7 @@ const RESERVED_CODES = 15n;
 const INT32_BLANK = 0x7ffffff0n;
 const INT64_BLANK = 0x7ffffffffffffff0n;
 const FP64_BLANK = 140_737_488_355_328n;
-/** What every int64 blank becomes once somebody carried it as a double. */
+/** What every int64 blank becomes as a double. */
 const INT64_BLANK_ROUNDED = 2 ** 63;
 
 /**

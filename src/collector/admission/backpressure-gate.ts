@@ -56,7 +56,7 @@ export class BackpressureGate {
     this.#listeners.push(listener);
   }
 
-  /** A batch is on its way to the journal. Never refuses: whoever asked `isOpen` decided. */
+  /** A batch is on its way to the journal. Never refuses: the caller has asked `isOpen`. */
   enter(bytes: number): void {
     this.#change(() => {
       this.#batches += 1;

@@ -55,7 +55,7 @@ export class RateLimiter {
     return most;
   }
 
-  /** Takes effect at once; buckets start anew. */
+  /** Takes effect at once; buckets start again. */
   reconfigure(perSecond: number): void {
     if (perSecond === this.#perSecond) return;
     this.#perSecond = perSecond;

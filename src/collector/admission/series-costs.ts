@@ -22,7 +22,7 @@ export interface SeriesCosts {
   readonly largestLineBytes: number;
 }
 
-/** Remembers the costs of a table for as long as somebody holds the table. */
+/** Remembers the costs of a table while the table is in use. */
 export class TableCosts {
   readonly #known = new WeakMap<SeriesTable, SeriesCosts>();
 

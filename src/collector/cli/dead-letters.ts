@@ -17,7 +17,7 @@ import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
 import { renderText } from './render-text.ts';
 
-/** Reasons that are told apart; a server may say something new about each line. */
+/** Reasons counted separately; a server may give a new one for each line. */
 const REASONS_MAX = 50;
 const OTHER_REASONS = 'other reasons';
 

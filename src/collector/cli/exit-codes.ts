@@ -1,5 +1,5 @@
 /**
- * What the process tells its caller. The table of docs/cli.md is held to this one by a test.
+ * The exit codes of the process. A test compares the table of docs/cli.md with this one.
  */
 
 import { HANG_EXIT_CODE } from '../../observability/hang-watch.ts';

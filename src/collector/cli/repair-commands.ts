@@ -1,5 +1,5 @@
 /**
- * The commands that look into what the daemon keeps, and mend it: journal, dead letters, warehouse.
+ * The commands that inspect and repair what the daemon keeps: journal, dead letters, warehouse.
  */
 import { type Command, Option } from 'commander';
 import type { ReplayOptions } from './dead-letters.ts';

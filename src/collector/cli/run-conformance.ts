@@ -1,5 +1,5 @@
 /**
- * `conformance`: a small collector that checks somebody's client against docs/protocol.md. It needs
+ * `conformance`: a small collector that checks a client against docs/protocol.md. It needs
  * no configuration and keeps nothing: certificates are made for the run, batches are forgotten.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -47,7 +47,7 @@ const HELLO: Omit<Hello, 'timeMs'> = {
   maxHoursPerBatch: 24,
 };
 
-/** Runs all steps against `command`, or against whoever connects, and returns the exit code. */
+/** Runs all steps against `command`, or a client that connects, and returns the exit code. */
 export async function runConformance(
   command: readonly string[],
   options: ConformanceOptions,

@@ -28,7 +28,7 @@ export interface GatekeeperDeps {
   readonly onChange: () => void;
 }
 
-/** Why somebody may not be connected. */
+/** Why a peer may not connect. */
 export interface Refusal {
   readonly word: CloseWord;
   readonly reason: string;

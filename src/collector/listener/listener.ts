@@ -1,5 +1,5 @@
 /**
- * The room that agents come in by: a QUIC endpoint with mutual TLS, a session per authenticated
+ * The room that accepts agents: a QUIC endpoint with mutual TLS, a session per authenticated
  * connection, and nothing of what a batch means. The door is what lies behind it.
  *
  *   constructed ──start──► listening ──stopAccepting──► finishing ──close──► closed

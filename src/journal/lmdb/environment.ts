@@ -135,7 +135,7 @@ export class JournalEnvironment {
     }
   }
 
-  /** Why nothing can be written any more until the process is started anew. */
+  /** Why nothing can be written until the process restarts. */
   get brokenReason(): string | undefined {
     return this.#brokenReason;
   }

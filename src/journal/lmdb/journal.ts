@@ -248,7 +248,7 @@ export class Journal implements AppendLog {
     this.#appendedListeners.push(listener);
   }
 
-  /** Calls `listener` once when nothing can be written any more until the process starts anew. */
+  /** Calls `listener` once when nothing can be written until the process restarts. */
   onBroken(listener: (reason: string) => void): void {
     this.#brokenListeners.push(listener);
   }

@@ -27,7 +27,7 @@ const TIMER_SLACK_MS = 1;
 /** What a connection needs of its endpoint. */
 export interface ConnectionHost {
   readonly clock: Clock;
-  /** The address our socket is bound to, as quiche is told. */
+  /** The address of our socket, as given to quiche. */
   readonly local: Host;
   /** Scratch memory, valid within one call. */
   readonly sendBuffer: Uint8Array;

@@ -64,7 +64,7 @@ const REFUSALS: readonly (QuicRefusal | undefined)[] = [
   'bad_token',
   'memory',
 ];
-/** Refusals that the stranger is told about, in words. */
+/** Refusals that are explained to the new peer, in words. */
 const REFUSAL_WORDS: Readonly<Partial<Record<QuicRefusal, string>>> = {
   stopping: 'stopping',
   max_connections: 'too many connections',
