@@ -76,6 +76,8 @@ async function putBack(world: TortureWorld, stores: readonly string[], copy: Cop
     const from = `${path.join(copy.dir, path.basename(store))}/.`;
     execFileSync('cp', ['-a', '--sparse=always', from, store]);
   }
+  // Who restores a copy syncs it; the daemon cannot.
+  world.disks?.sync();
   const rowsAfter = stores.includes(outputDir)
     ? await visibleSamples(outputDir, baseMs)
     : rowsBefore;

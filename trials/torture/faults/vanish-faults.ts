@@ -25,6 +25,7 @@ export const injectVanishFault: Inject = async (world, { name, lengthMs }, fault
     await sleep(clock, lengthMs, stop);
     if (name.endsWith('.staging')) fs.rmSync(aside, { recursive: true, force: true });
     else bringBack(aside, dir);
+    disks?.sync();
   });
   release();
   if (name.endsWith('.staging') || name.endsWith('metrics')) await expectRows(world, name);
