@@ -155,7 +155,7 @@ function report(options: MakeCertificatesOptions, written: string[], reused: boo
     node === undefined
       ? `For an agent, make a certificate: telemetry-collector certs --out ${options.out} --node ID`
       : `An agent takes ${at(`${node}.pem`)}, ${at(`${node}-key.pem`)} and ${at('ca.pem')}.`,
-    `Keep ${at('ca-key.pem')} to yourself: whoever has it can pose as any node.`,
+    `Keep ${at('ca-key.pem')} secret: anyone who has it can pose as any node.`,
   ];
   const origin = reused ? `Signed with the authority of ${at('ca.pem')}.\n` : '';
   return `${origin}Wrote ${written.join(', ')}.\n\n${next.join('\n')}\n`;

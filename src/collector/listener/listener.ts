@@ -218,7 +218,7 @@ export class Listener {
           onRefused: (why) => metrics.refused(why),
         },
         onError: (error) => logger.error({ err: error }, 'BUG in a session; its connection closes'),
-        onPanic: (why) => logger.error({ why }, 'the QUIC stack failed and was started anew'),
+        onPanic: (why) => logger.error({ why }, 'the QUIC stack failed and was restarted'),
       },
       clock,
     );
