@@ -36,6 +36,8 @@ interface Generation {
   readonly epoch: number;
   readonly sent: SentRound[];
   clients: TelemetryClient[];
+  /** How often the collector had lost numbers when it began. */
+  readonly losses: number;
 }
 
 /** Impatient, so that a killed collector is noticed soon. */
@@ -67,6 +69,7 @@ export class TortureAgent {
   #generation: Generation | undefined;
   #nextRound = 1;
   #lastEpoch = 0;
+  #losses = 0;
   #strayRounds = 0;
   #scatteredRounds = 0;
   /** The number of the next batch's table; 0 is the usual one for all. */
@@ -117,7 +120,7 @@ export class TortureAgent {
   /** Never sends again what earlier epochs have sent: the collector has lost their numbers. */
   forgetOld(): void {
     this.#old.length = 0;
-    if (this.#generation !== undefined) this.#generation.sent.length = 0;
+    this.#losses += 1;
   }
 
   /** Sends everything of an old epoch once more, under its old numbers. */
@@ -216,7 +219,7 @@ export class TortureAgent {
     const epoch = this.#lastEpoch;
     const clients: TelemetryClient[] = [];
     for (let i = 0; i < connections; i += 1) clients.push(await this.#openClient(epoch));
-    this.#generation = { epoch, sent: [], clients };
+    this.#generation = { epoch, sent: [], clients, losses: this.#losses };
   }
 
   #openClient(epoch: number): Promise<TelemetryClient> {
@@ -245,6 +248,7 @@ export class TortureAgent {
     this.#generation = undefined;
     await Promise.all(old.clients.map((client) => client.close()));
     old.clients = [];
+    if (old.losses !== this.#losses) return;
     this.#old.push(old);
     if (this.#old.length > EPOCHS_KEPT) this.#old.shift();
   }
