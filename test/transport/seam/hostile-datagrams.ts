@@ -115,11 +115,13 @@ export function hostileDatagramsSuite(stack: QuicStack): void {
     test('a connection survives mutated packets that carry its id', async () => {
       const { server, client, proxy } = await recordHandshake();
       const random = seededRandom(SEED);
-      const more = client.connection.openStream('bidi')!;
-      client.connection.write(more, Buffer.from('01234'), true);
-      await eventually('a packet of its own arrives', () => server.recorder.bytes === 15);
-      const live = proxy.fromClient.filter((datagram) => (datagram[0]! & 0x80) === 0);
-      expect(live.length).toBeGreaterThan(0);
+      // The first packets may travel in one datagram with the last of the handshake.
+      let live: Buffer[] = [];
+      await eventually('a packet of its own leaves', () => {
+        client.connection.ping();
+        live = proxy.fromClient.filter((datagram) => (datagram[0]! & 0x80) === 0);
+        return live.length > 0;
+      });
       for (let i = 0; i < 500; i += 1) {
         const datagram = Buffer.from(live[random.below(live.length)]!);
         datagram[21 + random.below(datagram.length - 21)]! ^= 1 + random.below(255);
@@ -127,7 +129,7 @@ export function hostileDatagramsSuite(stack: QuicStack): void {
       }
       const streamId = client.connection.openStream('bidi')!;
       client.connection.write(streamId, Buffer.from('after'), true);
-      await eventually('the data arrives', () => server.recorder.bytes === 20);
+      await eventually('the data arrives', () => server.recorder.bytes === 15);
       expect(server.recorder.closed).toHaveLength(0);
       proxy.close();
     });
