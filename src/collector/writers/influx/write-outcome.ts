@@ -125,10 +125,10 @@ function serverMessage(status: number, body: string): string {
   return line === '' ? `HTTP status ${status}` : line;
 }
 
-/** InfluxDB 2 says `message`, 1.8 and 3 say `error`. */
+/** InfluxDB 2 says `message`, 1.8 and 3 say `error`. What is no text there says nothing. */
 function messageOf(data: Readonly<Record<string, unknown>> | undefined): string | undefined {
-  if (data?.message !== undefined) return String(data.message);
-  return typeof data?.error === 'string' ? data.error : undefined;
+  const words = [data?.message, data?.error];
+  return words.find((word): word is string => typeof word === 'string');
 }
 
 function positionsOf(data: Readonly<Record<string, unknown>> | undefined): number[] {

@@ -44,3 +44,10 @@ test('the message is the server’s own, on one line and short', () => {
   const long = judgeAnswer(500, 'x'.repeat(5000), undefined, NOW);
   expect(long.kind === 'failed' && long.message.length).toBe(300);
 });
+
+test('a message that is no text is not read as one', () => {
+  const body = '{"message":{"toString":1},"error":"in words"}';
+  expect(judgeAnswer(500, body, undefined, NOW)).toMatchObject({ message: 'in words' });
+  const silent = '{"message":{"toString":1}}';
+  expect(judgeAnswer(500, silent, undefined, NOW)).toMatchObject({ message: silent });
+});
