@@ -2,8 +2,9 @@
  * The seam between agents and the journal: what it takes to make a batch durable, once. The log is
  * told apart from the producers' windows (`ProducerState`) and from the books (ledger.ts), because
  * a replicated journal keeps them in different places. Nobody on this side sees a position: where a
- * batch lies is the journal's affair.
+ * batch lies is the journal's affair. Readers have a seam of their own: log-reader.ts, cursors.ts.
  */
+import type { OperatingError } from '../lib/errors.ts';
 import type { SampleColumns, SeriesTable } from '../domain/telemetry.ts';
 import type { BatchOutcome, Ledger } from './ledger.ts';
 
@@ -36,4 +37,12 @@ export interface AppendLog {
   durable(): Promise<void>;
   /** Resolves once everything booked so far is durable; rejects where that does not work. */
   booked(): Promise<void>;
+}
+
+/** Whether batches can become durable at the moment. */
+export interface LogHealth {
+  /** Why the last write failed; undefined while writes succeed. */
+  readonly failure: OperatingError | undefined;
+  /** Why agents have to wait for room on the disk; undefined while they need not. */
+  shortage(): string | undefined;
 }

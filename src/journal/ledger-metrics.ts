@@ -9,12 +9,12 @@ import {
   THROTTLE_REASONS,
 } from '../domain/telemetry.ts';
 import { type LabelledValue, RoomMetrics } from '../observability/metrics.ts';
+import type { Cursors } from './cursors.ts';
 import type { Ledger, WriterLedger } from './ledger.ts';
 
 /** The journal, as far as the books need it. */
-export interface LedgerSource {
+export interface LedgerSource extends Pick<Cursors, 'pendingSamples'> {
   readonly ledger: Ledger;
-  pendingSamples(writer: string): number;
 }
 
 /** Registers the counters; the journal must stay open for as long as they are read. */

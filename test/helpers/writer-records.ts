@@ -3,7 +3,7 @@
  */
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import type { Series, SeriesTable } from '../../src/domain/telemetry.ts';
-import type { FeedRecord } from '../../src/collector/writers/record-feed.ts';
+import type { JournalRecord } from '../../src/journal/log-reader.ts';
 import type { WriterProgress } from '../../src/collector/writers/writer.ts';
 
 /** A gauge `name` with `labels`. */
@@ -21,15 +21,15 @@ export type Sample = readonly [series: number, timestampMs: number, value: numbe
 /** Builds records with running seqs and totals, and remembers their tables. */
 export class RecordBook {
   readonly tables = new Map<string, SeriesTable>();
-  readonly records: FeedRecord[] = [];
+  readonly records: JournalRecord[] = [];
   #samples = 0;
 
-  add(nodeId: string, series: readonly Series[], samples: readonly Sample[]): FeedRecord {
+  add(nodeId: string, series: readonly Series[], samples: readonly Sample[]): JournalRecord {
     const table = encodeSeriesTable(series);
     this.tables.set(table.id, table);
     const seq = this.records.length + 1;
     this.#samples += samples.length;
-    const record: FeedRecord = {
+    const record: JournalRecord = {
       ...{ seq, nodeId, epoch: 1, sequence: seq, tableId: table.id },
       receivedAtMs: 1_700_000_000_000 + seq,
       bytes: 80 + 20 * samples.length,

@@ -78,6 +78,8 @@ describe('the rules of imports', () => {
       file('src/collector/listener/a.ts', '../../journal/b.ts'),
       file('src/collector/listener/a.ts', '../../transport/quiche/quiche-endpoint.ts'),
       file('src/collector/writers/a.ts', '../../journal/lmdb/journal.ts'),
+      file('src/collector/health/a.ts', '../../journal/lmdb/journal.ts'),
+      file('src/collector/cli/check-config.ts', '../../journal/lmdb/journal.ts'),
       file('src/collector/admission/a.ts', '../../observability/registry.ts'),
       file('src/collector/daemon.ts', '../agent/agent-loop.ts'),
       file('src/collector/daemon.ts', '../../trials/harness/daemon-process.ts'),

@@ -15,7 +15,7 @@ import { InfluxClient } from '../writers/influx/influx-client.ts';
 import { replayableFiles, replayDeadLetters } from '../repair/replay-dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
-import { renderText } from './render-text.ts';
+import { printReport, type ReportFormat } from './print-report.ts';
 
 /** Reasons counted separately; a server may give a new one for each line. */
 const REASONS_MAX = 50;
@@ -32,7 +32,7 @@ interface ReasonCount {
 /** Prints what the dead-letter files hold, by reason. Throws OperatingError. */
 export function listDeadLettersCommand(
   configPath: string | undefined,
-  options: { readonly json?: boolean },
+  options: ReportFormat,
   host: Pick<Host, 'out' | 'environment'>,
 ): void {
   const dir = deadLetterDir(loadConfig(configPath, host.environment));
@@ -50,8 +50,7 @@ export function listDeadLettersCommand(
   const letters = files.reduce((sum, file) => sum + file.letters, 0);
   const samples = reasons.reduce((sum, reason) => sum + reason.samples, 0);
   const report = { directory: dir, letters, samples, torn, reasons, files };
-  if (options.json === true) host.out(`${JSON.stringify(report, null, 2)}\n`);
-  else host.out(renderText(report));
+  printReport(report, options, host);
 }
 
 function countReason(
@@ -69,9 +68,8 @@ function countReason(
   counts.set(key, { ...count, letters: count.letters + 1, samples: count.samples + samples });
 }
 
-export interface ReplayOptions {
+export interface ReplayOptions extends ReportFormat {
   readonly dryRun?: boolean;
-  readonly json?: boolean;
 }
 
 /** Sends the letters of the InfluxDB writer again; the exit code. Throws OperatingError. */
@@ -104,9 +102,7 @@ export async function replayDeadLettersCommand(
     const onFile = (file: string) => host.err(`replayed ${path.basename(file)}\n`);
     const deps = { fs: nodeFileSystem, clock: commandClock, client, onFile };
     const result = await replayDeadLetters(deps, dir, influxdb.max_batch_bytes);
-    host.out(
-      options.json === true ? `${JSON.stringify(result, null, 2)}\n` : renderText({ ...result }),
-    );
+    printReport(result, options, host);
     return exitCode(result.failure === '' && result.refused === 0 ? 'ok' : 'failed');
   } finally {
     client.close();
@@ -119,7 +115,7 @@ function dryRun(dir: string, url: string, options: ReplayOptions, host: Pick<Hos
   const letters = files.flatMap((file) => readDeadLetters(nodeFileSystem, file).letters);
   const lines = letters.filter(({ line }) => line !== '').length;
   const report = { files: files.length, wouldSend: lines, unsendable: letters.length - lines, url };
-  host.out(options.json === true ? `${JSON.stringify(report, null, 2)}\n` : renderText(report));
+  printReport(report, options, host);
 }
 
 async function lockReplay(dir: string) {

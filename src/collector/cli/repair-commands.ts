@@ -4,27 +4,27 @@
 import { type Command, Option } from 'commander';
 import type { ReplayOptions } from './dead-letters.ts';
 import { exitCode } from './exit-codes.ts';
-import type { ExportOptions } from './export-journal.ts';
 import type { Host } from './host.ts';
+import type { ExportOptions } from './journal-commands.ts';
+import type { ReportFormat } from './print-report.ts';
 import type { BackfillCommandOptions } from './warehouse-commands.ts';
 
 type Report = (code: number) => void;
-type JsonOption = { readonly json?: boolean };
 
 /** `journal inspect`, `journal verify` and `journal export`. */
 export function addJournal(program: Command, host: Host, report: Report): void {
   const journal = program.command('journal').description('look at the journal');
   configured(journal, 'inspect', 'show what the journal holds; the daemon may be running')
     .option('--json', 'print JSON')
-    .action(async (configPath: string | undefined, options: JsonOption) => {
-      const { inspectJournalCommand } = await import('./inspect-journal.ts');
+    .action(async (configPath: string | undefined, options: ReportFormat) => {
+      const { inspectJournalCommand } = await import('./journal-commands.ts');
       await inspectJournalCommand(configPath, options, host);
       report(exitCode('ok'));
     });
   configured(journal, 'verify', 'check every record and its references; the daemon may be running')
     .option('--json', 'print JSON')
-    .action(async (configPath: string | undefined, options: JsonOption) => {
-      const { verifyJournalCommand } = await import('./verify-journal.ts');
+    .action(async (configPath: string | undefined, options: ReportFormat) => {
+      const { verifyJournalCommand } = await import('./journal-commands.ts');
       report(await verifyJournalCommand(configPath, options, host));
     });
   configured(journal, 'export', 'print records as JSON lines; the daemon may be running')
@@ -32,7 +32,7 @@ export function addJournal(program: Command, host: Host, report: Report): void {
     .option('--to <seq or time>', 'number or receive time of the last record')
     .option('--node <id>', 'only records of this node')
     .action(async (configPath: string | undefined, options: ExportOptions) => {
-      const { exportJournalCommand } = await import('./export-journal.ts');
+      const { exportJournalCommand } = await import('./journal-commands.ts');
       report(await exportJournalCommand(configPath, options, host));
     });
 }
@@ -44,7 +44,7 @@ export function addDeadLetter(program: Command, host: Host, report: Report): voi
     .description('look at the lines that InfluxDB refused');
   configured(deadLetter, 'list', 'count dead letters by reason; the daemon may be running')
     .option('--json', 'print JSON')
-    .action(async (configPath: string | undefined, options: JsonOption) => {
+    .action(async (configPath: string | undefined, options: ReportFormat) => {
       const { listDeadLettersCommand } = await import('./dead-letters.ts');
       listDeadLettersCommand(configPath, options, host);
       report(exitCode('ok'));
@@ -63,7 +63,7 @@ export function addWarehouse(program: Command, host: Host, report: Report): void
   const warehouse = program.command('warehouse').description('look at the Parquet files');
   configured(warehouse, 'verify', 'read every file to its last row; the daemon may be running')
     .option('--json', 'print JSON')
-    .action(async (configPath: string | undefined, options: JsonOption) => {
+    .action(async (configPath: string | undefined, options: ReportFormat) => {
       const { verifyWarehouseCommand } = await import('./warehouse-commands.ts');
       report(await verifyWarehouseCommand(configPath, options, host));
     });

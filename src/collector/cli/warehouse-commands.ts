@@ -12,7 +12,7 @@ import { InfluxClient } from '../writers/influx/influx-client.ts';
 import { verifyWarehouse } from '../../warehouse/verify-warehouse.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
-import { renderText } from './render-text.ts';
+import { printReport, printVerdict, type ReportFormat } from './print-report.ts';
 
 /** Files between two words of progress. */
 const PROGRESS_EVERY = 100;
@@ -20,7 +20,7 @@ const PROGRESS_EVERY = 100;
 /** Reads every visible file to its last row; the exit code. Throws OperatingError. */
 export async function verifyWarehouseCommand(
   configPath: string | undefined,
-  options: { readonly json?: boolean },
+  options: ReportFormat,
   host: Pick<Host, 'out' | 'err' | 'environment'>,
 ): Promise<number> {
   const { parquet } = loadConfig(configPath, host.environment);
@@ -28,25 +28,17 @@ export async function verifyWarehouseCommand(
   const onFile = (done: number, all: number) => {
     if (done % PROGRESS_EVERY === 0) host.err(`${done} of ${all} files\n`);
   };
-  const { faults, ...looked } = await verifyWarehouse({ fs: nodeFileSystem, onFile }, root);
-  const ok = faults.length === 0;
-  if (options.json === true) {
-    host.out(`${JSON.stringify({ ok, ...looked, faults }, null, 2)}\n`);
-  } else {
-    host.out(renderText({ warehouse: root, ...looked, faults: faults.length }));
-    for (const { path: file, what } of faults) {
-      host.out(`✗ ${path.relative(root, file)}: ${what}\n`);
-    }
-    host.out(ok ? '✓ the warehouse is sound\n' : '');
-  }
-  return exitCode(ok ? 'ok' : 'failed');
+  const report = await verifyWarehouse({ fs: nodeFileSystem, onFile }, root);
+  const { faults, ...looked } = report;
+  const shown = faults.map(({ path: file, what }) => ({ where: path.relative(root, file), what }));
+  const found = { looked, faults: faults.length, shown };
+  return printVerdict({ subject: 'warehouse', place: root, ...found }, report, options, host);
 }
 
-export interface BackfillCommandOptions {
+export interface BackfillCommandOptions extends ReportFormat {
   readonly to: string;
   readonly start: string;
   readonly end: string;
-  readonly json?: boolean;
 }
 
 /** Writes rows of the warehouse to InfluxDB; the exit code. Throws OperatingError. */
@@ -81,8 +73,7 @@ export async function backfillCommand(
       { root, settings, startMs, endMs },
     );
     const { resumeMs, ...report } = result;
-    if (options.json === true) host.out(`${JSON.stringify(report, null, 2)}\n`);
-    else host.out(renderText(report));
+    printReport(report, options, host);
     if (result.failure !== '') {
       host.err(`given up; go on with --start ${hourOf(Math.max(resumeMs, startMs))}\n`);
     }

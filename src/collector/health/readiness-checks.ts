@@ -5,7 +5,7 @@
  */
 import type { Canary, CanaryAge } from './canary.ts';
 import type { Config } from '../../config/schema.ts';
-import type { Journal } from '../../journal/lmdb/journal.ts';
+import type { LogHealth } from '../../journal/append-log.ts';
 import type { EventLoopWatch } from '../../lib/event-loop-watch.ts';
 import type { CheckResult, Readiness } from '../../observability/readiness.ts';
 import type { WriterStatus } from '../writers/writer-status.ts';
@@ -21,7 +21,7 @@ const SEAL_ALLOWANCE_SECS = 60;
 export interface CheckedParts {
   /** The running configuration; a reload replaces it. */
   readonly live: { readonly config: Config };
-  readonly journal: Pick<Journal, 'failure' | 'shortage'>;
+  readonly journal: LogHealth;
   readonly writers: readonly { readonly name: string; readonly status: WriterStatus }[];
   readonly canary: Pick<Canary, 'ages' | 'refusal'>;
   readonly eventLoop: Pick<EventLoopWatch, 'lastStall'>;

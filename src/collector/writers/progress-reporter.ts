@@ -2,7 +2,7 @@
  * Progress on its way to the main thread: one report at a time, and what comes up meanwhile becomes
  * one report more. So however slow the commits are, what waits for them is a single number.
  */
-import { mergeProgress } from '../../journal/cursor-progress.ts';
+import { mergeProgress } from '../../journal/cursors.ts';
 import type { WriterProgress } from './writer.ts';
 
 export class ProgressReporter {

@@ -5,34 +5,12 @@
  */
 import { errorMessage } from '../../lib/errors.ts';
 import type { SeriesTable } from '../../domain/telemetry.ts';
+import type { DamagedRecord, JournalRecord, LogReader } from '../../journal/log-reader.ts';
 import { WeightedCache } from './weighted-cache.ts';
 import type { DeadLetter, WriterLog, WriterRecord } from './writer.ts';
 
-/** A record with the samples of the journal up to and including it. */
-export interface FeedRecord extends WriterRecord {
-  readonly cumulativeSamples: number;
-}
-
-/** A journal, seen from a writer. */
-export interface RecordSource {
-  /**
-   * Records after `afterSeq` in order, up to either bound but at least one, and the damaged among
-   * them.
-   */
-  read(
-    afterSeq: number,
-    maxRecords: number,
-    maxBytes: number,
-  ): {
-    readonly records: readonly FeedRecord[];
-    readonly damaged: readonly { readonly seq: number; readonly why: string }[];
-  };
-  /** Samples of the journal up to and including the record `seq`; undefined where none can tell. */
-  samplesUpTo(seq: number): number | undefined;
-}
-
 export interface RecordFeedDeps {
-  readonly source: RecordSource;
+  readonly source: Pick<LogReader, 'read' | 'samplesUpTo'>;
   /** Throws where the table is missing or damaged. */
   readonly table: (id: string) => SeriesTable;
   readonly deadLetter: (letters: readonly DeadLetter[]) => void;
@@ -53,7 +31,7 @@ export class RecordFeed {
   readonly #lost = new Map<number, number>();
   #notedSeq = 0;
   #damagedRecords = 0;
-  #pending: readonly FeedRecord[] = [];
+  #pending: readonly JournalRecord[] = [];
 
   constructor(deps: RecordFeedDeps, startCursor: number) {
     this.#deps = deps;
@@ -153,7 +131,7 @@ export class RecordFeed {
     return undefined;
   }
 
-  #note(damaged: readonly { seq: number; why: string }[]): void {
+  #note(damaged: readonly DamagedRecord[]): void {
     const fresh = damaged.filter(({ seq }) => seq > this.#notedSeq);
     if (fresh.length === 0) return;
     this.#deps.deadLetter(
@@ -170,9 +148,9 @@ export class RecordFeed {
 
   /** Books what is missing before each good record to that record. */
   #countLost(
-    records: readonly FeedRecord[],
-    all: readonly FeedRecord[],
-    damaged: readonly { seq: number }[],
+    records: readonly JournalRecord[],
+    all: readonly JournalRecord[],
+    damaged: readonly Pick<DamagedRecord, 'seq'>[],
   ): void {
     let before = this.#samplesBefore ?? this.#deps.source.samplesUpTo(this.#takenSeq);
     for (const record of records) {
@@ -186,8 +164,8 @@ export class RecordFeed {
 }
 
 function samplesOf(
-  all: readonly FeedRecord[],
-  damaged: readonly { seq: number }[],
+  all: readonly JournalRecord[],
+  damaged: readonly Pick<DamagedRecord, 'seq'>[],
   beforeSeq: number,
 ): number {
   const seqs = new Set(damaged.map(({ seq }) => seq));

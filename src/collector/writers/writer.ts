@@ -9,28 +9,16 @@
 import type { InfluxConfig, ParquetConfig } from '../../config/schema.ts';
 import type { Clock } from '../../lib/clock.ts';
 import type { FileSystem } from '../../lib/filesystem.ts';
-import type { SampleColumns, SeriesTable } from '../../domain/telemetry.ts';
-import type { CursorProgress } from '../../journal/cursor-progress.ts';
+import type { SeriesTable } from '../../domain/telemetry.ts';
+import type { CursorProgress } from '../../journal/cursors.ts';
+import type { JournalRecord } from '../../journal/log-reader.ts';
 
 /** The writers there are: metrics label, cursor name and ledger name. */
 export const WRITER_NAMES = ['influxdb', 'parquet'] as const;
 export type WriterName = (typeof WRITER_NAMES)[number];
 
 /** One journalled batch as a writer sees it. The columns are the writer's until `write` settles. */
-export interface WriterRecord {
-  /** Position in the journal: rising, not necessarily without holes. */
-  readonly seq: number;
-  readonly nodeId: string;
-  readonly epoch: number;
-  readonly sequence: number;
-  /** Unix ms, UTC. */
-  readonly receivedAtMs: number;
-  /** For `WriterDeps.table`. */
-  readonly tableId: string;
-  readonly samples: SampleColumns;
-  /** Size of the record in the journal. */
-  readonly bytes: number;
-}
+export type WriterRecord = Omit<JournalRecord, 'cumulativeSamples'>;
 
 /** How far a writer has come, as the journal books it. */
 export type WriterProgress = CursorProgress;

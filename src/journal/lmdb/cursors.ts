@@ -3,7 +3,7 @@
  * transaction. Moves of one writer that wait together become one.
  */
 import { assert } from '../../lib/errors.ts';
-import { type CursorProgress, mergeProgress } from '../cursor-progress.ts';
+import { type CursorProgress, mergeProgress } from '../cursors.ts';
 import type { WriterLedger } from '../ledger.ts';
 import type { Position } from './record.ts';
 

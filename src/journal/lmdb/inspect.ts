@@ -11,7 +11,8 @@ import {
   type StoredState,
 } from './journal-state.ts';
 import type { LedgerSnapshot, WriterLedger } from '../ledger.ts';
-import { type DamagedRecord, decodeRecord } from './record.ts';
+import type { DamagedRecord } from '../log-reader.ts';
+import { decodeRecord } from './record.ts';
 import { countMembers } from './series-log.ts';
 
 export interface WriterInspection extends WriterLedger {

@@ -6,20 +6,10 @@
 import type { Cursor } from './cursors.ts';
 import { JournalEnvironment, readJson } from './environment.ts';
 import { STATE_KEY, type StoredState } from './journal-state.ts';
-import { type DamagedRecord, decodeRecord, type JournalRecord, readPosition } from './record.ts';
+import type { DamagedRecord, JournalRecord, JournalSlice, LogReader } from '../log-reader.ts';
+import { decodeRecord, readPosition } from './record.ts';
 
-export interface JournalSlice {
-  /** In seq order. */
-  readonly records: readonly JournalRecord[];
-  /**
-   * Records that are there but not what was written, in seq order; nothing of them can be trusted.
-   */
-  readonly damaged: readonly DamagedRecord[];
-  /** The last seq looked at, damaged ones included; the place to read on from. */
-  readonly lastSeq: number;
-}
-
-export class JournalReader {
+export class JournalReader implements LogReader {
   readonly #env: JournalEnvironment;
   #closing: Promise<void> | undefined;
 

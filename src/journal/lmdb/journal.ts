@@ -27,8 +27,8 @@ import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { promiseParts } from '../../lib/promise-parts.ts';
 import { repeat } from '../../lib/repeat.ts';
 import type { SeriesChange } from '../../domain/telemetry.ts';
-import type { AppendLog, JournalEntry, ProducerState } from '../append-log.ts';
-import type { CursorProgress } from '../cursor-progress.ts';
+import type { AppendLog, JournalEntry, LogHealth, ProducerState } from '../append-log.ts';
+import type { CursorProgress, Cursors } from '../cursors.ts';
 import type { Ledger } from '../ledger.ts';
 import { AppendQueue } from './append-queue.ts';
 import type { CursorWaiter } from './cursors.ts';
@@ -72,7 +72,7 @@ export interface JournalOptions {
   readonly metrics: JournalMetrics;
 }
 
-export class Journal implements AppendLog {
+export class Journal implements AppendLog, LogHealth, Cursors {
   readonly #core: JournalCore;
   readonly #opened: OpenedJournal;
   readonly #lock: DirectoryLock;

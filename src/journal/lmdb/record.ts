@@ -25,28 +25,13 @@
  */
 import { crc32 } from 'node:zlib';
 import { assert } from '../../lib/errors.ts';
-import type { SampleColumns } from '../../domain/telemetry.ts';
 import type { JournalEntry } from '../append-log.ts';
+import type { DamagedRecord, JournalRecord } from '../log-reader.ts';
 
 const MAGIC = 0x314a4354;
 const CHECKED_FROM = 8;
 const HEADER_BYTES = 80;
 const MAX_NODE_ID_BYTES = 0xffff;
-
-/** A batch as read back. The columns belong to the caller. */
-export interface JournalRecord {
-  readonly seq: number;
-  readonly nodeId: string;
-  readonly epoch: number;
-  readonly sequence: number;
-  readonly receivedAtMs: number;
-  readonly tableId: string;
-  readonly samples: SampleColumns;
-  /** Samples of this journal since it began, up to and including this record. */
-  readonly cumulativeSamples: number;
-  /** Size of the record. */
-  readonly bytes: number;
-}
 
 /** A place in the journal and what lies before it: `seq` and everything below is counted. */
 export interface Position {
@@ -58,12 +43,6 @@ export interface Position {
 
 /** Where a journal begins. */
 export const ORIGIN: Position = { seq: 0, cumulativeSamples: 0, cumulativeBytes: 0 };
-
-/** A record that is not what was written, and how that shows. */
-export interface DamagedRecord {
-  readonly seq: number;
-  readonly why: string;
-}
 
 /** Copies `entry` into a record that still lacks its position; `sealRecord` adds it. */
 export function encodeRecord(entry: Omit<JournalEntry, 'outcome'>): Uint8Array {

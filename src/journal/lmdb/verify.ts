@@ -13,7 +13,8 @@ import { JournalEnvironment, readJson } from './environment.ts';
 import { loadCursors, STATE_KEY, type StoredState } from './journal-state.ts';
 import type { ProducerWindow } from './producer-window.ts';
 import { decodeProducer, keyOf } from './producers.ts';
-import { decodeRecord, type JournalRecord, type Position, readPosition } from './record.ts';
+import type { JournalRecord } from '../log-reader.ts';
+import { decodeRecord, type Position, readPosition } from './record.ts';
 import { SeriesLog } from './series-log.ts';
 
 const SLICE_RECORDS = 256;

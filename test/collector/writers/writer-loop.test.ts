@@ -1,9 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { RecordFeed, type RecordSource } from '../../../src/collector/writers/record-feed.ts';
+import { RecordFeed } from '../../../src/collector/writers/record-feed.ts';
 import { BREAKER_FAILURES } from '../../../src/collector/writers/retry-policy.ts';
 import { WriteFault, type WriteFaultReason } from '../../../src/collector/writers/write-fault.ts';
 import type { WriterProgress } from '../../../src/collector/writers/writer.ts';
 import { WriterLoop } from '../../../src/collector/writers/writer-loop.ts';
+import type { LogReader } from '../../../src/journal/log-reader.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { FakeClock } from '../../helpers/fake-clock.ts';
 import { ScriptedWriter } from '../../helpers/scripted-writer.ts';
@@ -20,12 +21,13 @@ function setUp(startCursor = 0) {
   const deps = writerDeps(book, { clock });
   const writer = new ScriptedWriter();
   const reports: WriterProgress[] = [];
-  const source: RecordSource = {
+  const source: Pick<LogReader, 'read' | 'samplesUpTo'> = {
     read(afterSeq, maxRecords) {
       const all = book.records.filter((record) => record.seq > afterSeq).slice(0, maxRecords);
       return {
         records: all.filter((record) => !damaged.has(record.seq)),
         damaged: all.filter(({ seq }) => damaged.has(seq)).map(({ seq }) => ({ seq, why: 'CRC' })),
+        lastSeq: all.at(-1)?.seq ?? afterSeq,
       };
     },
     samplesUpTo(seq) {

@@ -1,20 +1,45 @@
 /**
- * `journal export`: records as JSON lines, for a person to look at or a script to send elsewhere.
+ * The `journal` commands: what the durable log holds, whether it is sound, and its records as JSON
+ * lines. They only read, so a running daemon is not disturbed.
  */
 import { decodeSeriesTable } from '../../codec/series-table.ts';
 import { loadConfig } from '../../config/load-config.ts';
 import { journalDir } from '../../config/paths.ts';
+import type { Series, SeriesTable } from '../../domain/telemetry.ts';
+import { inspectJournal } from '../../journal/lmdb/inspect.ts';
 import { JournalReader } from '../../journal/lmdb/journal-reader.ts';
-import type { JournalRecord } from '../../journal/lmdb/record.ts';
+import { verifyJournal } from '../../journal/lmdb/verify.ts';
+import type { JournalRecord, LogReader } from '../../journal/log-reader.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
-import type { Series } from '../../domain/telemetry.ts';
+import { createTableLookup } from '../writers/table-cache.ts';
 import { exitCode } from './exit-codes.ts';
 import type { Host } from './host.ts';
+import { printReport, printVerdict, type ReportFormat } from './print-report.ts';
 
 const SLICE_RECORDS = 64;
 const SLICE_BYTES = 4 * 1024 * 1024;
-/** Tables of a whole fleet; beyond, they are decoded again. */
-const TABLES_KEPT = 10_000;
+
+/** Prints the state of the configured journal. Throws OperatingError where it cannot be read. */
+export async function inspectJournalCommand(
+  configPath: string | undefined,
+  format: ReportFormat,
+  host: Pick<Host, 'out' | 'environment'>,
+): Promise<void> {
+  printReport(await inspectJournal(directoryOf(configPath, host)), format, host);
+}
+
+/** Prints what was looked at and every fault; the exit code. Throws OperatingError. */
+export async function verifyJournalCommand(
+  configPath: string | undefined,
+  format: ReportFormat,
+  host: Pick<Host, 'out' | 'environment'>,
+): Promise<number> {
+  const place = directoryOf(configPath, host);
+  const seriesCount = (table: Uint8Array) => decodeSeriesTable(table).series.length;
+  const report = await verifyJournal(place, { seriesCount });
+  const { faults, told: shown, ...looked } = report;
+  return printVerdict({ subject: 'journal', place, looked, faults, shown }, report, format, host);
+}
 
 export interface ExportOptions {
   /** A seq, or a time of reception; both ends included. */
@@ -31,9 +56,8 @@ export async function exportJournalCommand(
 ): Promise<number> {
   const from = parseBound('--from', options.from);
   const to = parseBound('--to', options.to);
-  const dir = journalDir(loadConfig(configPath, host.environment));
-  const reader = JournalReader.open(dir);
-  const tables = new TableCache(reader);
+  const reader: LogReader = JournalReader.open(directoryOf(configPath, host));
+  const table = createTableLookup((id) => reader.table(id), decodeSeriesTable);
   let faults = 0;
   try {
     for (let seq = (from?.seq ?? 1) - 1; ; ) {
@@ -45,7 +69,7 @@ export async function exportJournalCommand(
       }
       for (const record of slice.records) {
         if (!isWanted(record, from, to, options.node)) continue;
-        const line = describeRecord(record, tables);
+        const line = describeRecord(record, table);
         if ('damaged' in line) faults += 1;
         host.out(`${JSON.stringify(line)}\n`);
       }
@@ -87,11 +111,11 @@ function isWanted(
   return receivedAtMs >= (from?.timeMs ?? -Infinity);
 }
 
-function describeRecord(record: JournalRecord, tables: TableCache) {
+function describeRecord(record: JournalRecord, table: (id: string) => SeriesTable) {
   const { seq, nodeId, epoch, sequence, receivedAtMs, samples } = record;
   let series: readonly Series[];
   try {
-    series = tables.series(record.tableId);
+    ({ series } = table(record.tableId));
   } catch (error) {
     return { seq, damaged: errorMessage(error) };
   }
@@ -108,22 +132,6 @@ function describeRecord(record: JournalRecord, tables: TableCache) {
   };
 }
 
-class TableCache {
-  readonly #reader: JournalReader;
-  readonly #series = new Map<string, readonly Series[]>();
-
-  constructor(reader: JournalReader) {
-    this.#reader = reader;
-  }
-
-  series(id: string): readonly Series[] {
-    const known = this.#series.get(id);
-    if (known !== undefined) return known;
-    const bytes = this.#reader.table(id);
-    if (bytes === undefined) throw new Error(`series table ${id} is missing`);
-    const { series } = decodeSeriesTable(bytes);
-    if (this.#series.size >= TABLES_KEPT) this.#series.clear();
-    this.#series.set(id, series);
-    return series;
-  }
+function directoryOf(configPath: string | undefined, host: Pick<Host, 'environment'>): string {
+  return journalDir(loadConfig(configPath, host.environment));
 }

@@ -1,5 +1,6 @@
 /**
- * What a reader of the log reports to move its cursor.
+ * The seam between the journal and its writers: how far each of them has come. The journal keeps a
+ * record until every cursor has passed it.
  */
 
 /** How far a reader has come, and what became of the samples on the way. */
@@ -13,6 +14,19 @@ export interface CursorProgress {
   readonly writtenSamples: number;
   /** Samples given up since the last progress. */
   readonly deadLetteredSamples: number;
+}
+
+/** The cursors of a journal, one for each writer it was opened with. */
+export interface Cursors {
+  /** The record up to which `writer` has everything at its destination. */
+  cursor(writer: string): number;
+  /** Samples that `writer` still has to write. */
+  pendingSamples(writer: string): number;
+  /**
+   * Moves a cursor forward and books what became of the samples, in one step. Resolves once that is
+   * durable. Rejects with OperatingError where it fails; then the cursor has not moved.
+   */
+  commitCursor(writer: string, progress: CursorProgress): Promise<void>;
 }
 
 /** Two reports in a row as one. */
