@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import fs from 'node:fs';
 import { agentTransport } from '../src/client/client-endpoints.ts';
 import { systemClock } from '../src/lib/clock.ts';
-import { quicheStack } from '../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../src/transport/quinn/quinn-endpoint.ts';
 import { LoadFleet } from './load-fleet.ts';
 import type { Latencies, LoadConnected, LoadReport, LoadTask } from './load-task.ts';
 
@@ -14,7 +14,7 @@ const SOCKET_BUFFER_BYTES = 4 * 1024 * 1024;
 const PERCENTILES = [1, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 99.999];
 
 const task = JSON.parse(fs.readFileSync(process.argv[2] ?? '', 'utf8')) as LoadTask;
-const endpoint = await quicheStack.openEndpoint(
+const endpoint = await quinnStack.openEndpoint(
   {
     bind: { host: '127.0.0.1', port: 0 },
     transport: { ...agentTransport(60_000), maxUdpPayloadBytes: task.maxUdpPayloadBytes },

@@ -6,7 +6,7 @@ import { type Logger, pino } from 'pino';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { createLogger } from '../observability/logger.ts';
-import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
 import { tlsStack } from '../transport/tls/tls-endpoint.ts';
 import { processEnvironment } from '../config/environment.ts';
 import { parseAgentCommand } from './agent-command.ts';
@@ -42,7 +42,7 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const stack = settings.server.transport === 'tls' ? tlsStack : quicheStack;
+  const stack = settings.server.transport === 'tls' ? tlsStack : quinnStack;
   const deps = { clock: systemClock, logger: openLogger(settings), stack };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);

@@ -15,6 +15,9 @@ export const AGENT_CLOSE_CODES = {
   newCredentials: 0x2003,
 } as const;
 
+/** rustls says so where the authority has the name of a trusted one, but another key. */
+const ALERT_BAD_SIGNATURE = 51;
+
 /** Whom a connection was for: what a person compares with the certificates. */
 export interface ConnectionTarget {
   readonly address: QuicAddress;
@@ -45,13 +48,16 @@ export function describeClose(close: QuicCloseReason, target: ConnectionTarget):
 
 /** What the collector means by refusing this agent. */
 function collectorAlerts(): ReadonlyMap<number, string> {
+  const untrusted =
+    'the agent’s certificate is signed by an authority that the collector does not trust';
   return new Map([
     [42, 'the agent’s certificate is not valid'],
     [43, 'the agent’s certificate does not allow client authentication'],
     [44, 'the agent’s certificate was revoked'],
     [45, 'the agent’s certificate has expired, or a clock is wrong'],
     [46, 'the agent’s certificate is not acceptable'],
-    [48, 'the agent’s certificate is signed by an authority that the collector does not trust'],
+    [48, untrusted],
+    [ALERT_BAD_SIGNATURE, untrusted],
     [116, 'the agent showed no certificate'],
     [120, 'it does not speak horizon-telemetry/1; is this the collector’s port?'],
   ]);
@@ -60,12 +66,15 @@ function collectorAlerts(): ReadonlyMap<number, string> {
 /** What this agent found wrong with the collector. */
 function agentAlerts(serverName: string): ReadonlyMap<number, string> {
   const name = JSON.stringify(serverName);
+  const untrusted =
+    'the collector’s certificate is not signed by the authority that this agent trusts';
   return new Map([
     [42, `the collector’s certificate is not for the name ${name}; use one of its DNS names`],
     [43, 'the collector’s certificate does not allow server authentication'],
     [45, 'the collector’s certificate has expired, or a clock is wrong'],
     [46, 'the collector’s certificate is not acceptable'],
-    [48, 'the collector’s certificate is not signed by the authority that this agent trusts'],
+    [48, untrusted],
+    [ALERT_BAD_SIGNATURE, untrusted],
     [120, 'the other side does not speak horizon-telemetry/1; is this the collector’s port?'],
   ]);
 }

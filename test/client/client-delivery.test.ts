@@ -3,7 +3,7 @@ import { agentTransport } from '../../src/client/client-endpoints.ts';
 import type { ClientStats } from '../../src/client/client-stats.ts';
 import { SPOOL_ENTRY_BYTES } from '../../src/client/spool.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { AgentBench } from '../helpers/agent-bench.ts';
 import { eventually } from '../helpers/eventually.ts';
 import { gaugeTable, samplesOf } from '../helpers/sample-batches.ts';
@@ -217,7 +217,7 @@ test('close may be called twice and while draining, and answers what is left', a
 
 test('clients share a lent socket and leave it open', async () => {
   const stub = await bench.stub();
-  const endpoint = await quicheStack.openEndpoint(
+  const endpoint = await quinnStack.openEndpoint(
     {
       bind: { host: '127.0.0.1', port: 0 },
       transport: agentTransport(15_000),

@@ -4,7 +4,7 @@
 import { type ClientDeps, type ClientOptions, TelemetryClient } from '../../src/client/client.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { createRecordingLogger } from './recording-logger.ts';
 import { StubCollector, type StubOptions } from './stub-collector.ts';
 import { createTestAuthorities, SERVER_NAME, type TestAuthorities } from './test-credentials.ts';
@@ -54,7 +54,7 @@ export class AgentBench {
       {
         clock: systemClock,
         logger: this.log.logger,
-        stack: quicheStack,
+        stack: quinnStack,
         ...deps,
       },
     );

@@ -11,7 +11,7 @@ import type {
   QuicConnection,
   QuicCredentials,
 } from '../../src/transport/quic-endpoint.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
 
 export interface RawConnection {
@@ -39,7 +39,7 @@ export async function connectRaw(
     maxUdpPayloadBytes: 1350,
   };
   const bind = { host: '127.0.0.1', port: 0 };
-  const endpoint = await quicheStack.openEndpoint(
+  const endpoint = await quinnStack.openEndpoint(
     { bind, transport, socketBufferBytes: 1 << 20 },
     systemClock,
   );

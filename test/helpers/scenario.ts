@@ -11,7 +11,7 @@ import { Deployment, type Settings } from '../../trials/harness/deployment.ts';
 import { WarehouseQuery } from '../../trials/harness/warehouse-query.ts';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 
 export class Scenario {
@@ -56,7 +56,7 @@ export class Scenario {
       {
         clock: systemClock,
         logger: pino({ enabled: false }),
-        stack: quicheStack,
+        stack: quinnStack,
       },
     );
     this.#clients.push(client);

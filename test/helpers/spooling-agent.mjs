@@ -7,7 +7,7 @@ import { pino } from 'pino';
 import { TelemetryClient } from '../../dist/src/client/client.js';
 import { encodeSeriesTable } from '../../dist/src/codec/series-table.js';
 import { systemClock } from '../../dist/src/lib/clock.js';
-import { quicheStack } from '../../dist/src/transport/quiche/quiche-endpoint.js';
+import { quinnStack } from '../../dist/src/transport/quinn/quinn-endpoint.js';
 
 const { dir, first, ...options } = JSON.parse(process.argv[2]);
 const client = await TelemetryClient.open(
@@ -17,7 +17,7 @@ const client = await TelemetryClient.open(
     spool: { maxBytes: 64 * 1024 * 1024, dir },
     backoff: { initialMs: 10, maxMs: 100 },
   },
-  { clock: systemClock, logger: pino({ level: 'silent' }), stack: quicheStack },
+  { clock: systemClock, logger: pino({ level: 'silent' }), stack: quinnStack },
 );
 await client.connected();
 const table = encodeSeriesTable([{ name: 'value', labels: [], kind: 'gauge', unit: '1' }]);

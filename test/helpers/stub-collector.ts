@@ -14,7 +14,7 @@ import type {
   QuicEndpoint,
   QuicHandlers,
 } from '../../src/transport/quic-endpoint.ts';
-import { openQuicEndpoint } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import {
   ALPN_PROTOCOL,
   type BatchAck,
@@ -111,7 +111,7 @@ export class StubCollector {
 
   async #listen(): Promise<void> {
     const { credentials } = this.#options;
-    this.#endpoint = await openQuicEndpoint(
+    this.#endpoint = await quinnStack.openEndpoint(
       {
         bind: { host: '127.0.0.1', port: 0 },
         transport: {

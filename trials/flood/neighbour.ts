@@ -7,7 +7,7 @@ import type { Deployment } from '../harness/deployment.ts';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { pause } from './attack.ts';
 
 const BATCHES_PER_SECOND = 50;
@@ -51,7 +51,7 @@ export class Neighbour {
       {
         clock: systemClock,
         logger: pino({ enabled: false }),
-        stack: quicheStack,
+        stack: quinnStack,
       },
     );
     await client.connected();

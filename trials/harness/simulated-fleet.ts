@@ -10,7 +10,7 @@ import {
   type SimulatedColumns,
   simulateColumns,
 } from '../../src/agent/sources/simulate-columns.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { SampleColumns, SeriesTable } from '../../src/domain/telemetry.ts';
@@ -79,7 +79,7 @@ export class SimulatedFleet {
       const client = await TelemetryClient.open(await clientOptions(deployment, nodeId), {
         clock,
         logger: pino({ enabled: false }),
-        stack: quicheStack,
+        stack: quinnStack,
         ackLatency,
       });
       const { gpusPerNode: gpus, extraMetrics, startMs } = options;

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { DiskSpool } from '../../src/client/disk-spool.ts';
 import { sleep, systemClock } from '../../src/lib/clock.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { nodeName, PLAIN, tortureBatch, tortureTable } from './samples.ts';
 import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 import { IMPATIENT } from './torture-agent.ts';
@@ -20,7 +20,7 @@ const nodeId = nodeName(task.node);
 const deps = {
   clock: systemClock,
   logger: pino({ enabled: false }),
-  stack: quicheStack,
+  stack: quinnStack,
 };
 const draining = new AbortController();
 process.on('message', () => draining.abort());

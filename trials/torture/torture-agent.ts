@@ -8,7 +8,7 @@ import { pino } from 'pino';
 import { type SendResult, TelemetryClient } from '../../src/client/client.ts';
 import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import type { Obligations } from './obligations.ts';
 import { type BatchForm, LABELLED_TABLES, nodeName } from './samples.ts';
 import { tortureBatch, tortureTable } from './samples.ts';
@@ -237,7 +237,7 @@ export class TortureAgent {
       {
         clock: this.#deps.clock,
         logger: pino({ enabled: false }),
-        stack: quicheStack,
+        stack: quinnStack,
       },
     );
   }

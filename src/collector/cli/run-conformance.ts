@@ -11,7 +11,7 @@ import { SCHEMA_VERSION, type Hello } from '../../domain/telemetry.ts';
 import { commandClock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
 import type { QuicCredentials } from '../../transport/quic-endpoint.ts';
-import { quicheStack } from '../../transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../transport/quinn/quinn-endpoint.ts';
 import { ClientWatch } from '../conformance/client-watch.ts';
 import { Judge, type Judgement } from '../conformance/rules.ts';
 import { StandInCollector } from '../conformance/stand-in-collector.ts';
@@ -78,7 +78,7 @@ async function judge(
   const credentials = readCredentials(run.dir, 'server');
   const judge = new Judge();
   const watch = new ClientWatch(judge, NODE_ID);
-  const parts = { clock, judge, watch, stack: quicheStack };
+  const parts = { clock, judge, watch, stack: quinnStack };
   const hello = { ...HELLO, timeMs: clock.nowMs() };
   const collector = new StandInCollector(parts, { bind: run.bind, credentials, hello });
   const ended = new AbortController();
