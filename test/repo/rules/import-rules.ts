@@ -29,7 +29,8 @@ export function importsOf({ path: from, text }: SourceFile): Import[] {
 }
 
 /** Rooms that stand inside another one: the collector's own, and what is behind a seam. */
-const INNER_ROOMS = /^src\/(collector\/[\w-]+|journal\/lmdb|transport\/(?:quinn|tls|quiche))\//;
+const INNER_ROOMS =
+  /^src\/(collector\/[\w-]+|gateway\/[\w-]+|journal\/lmdb|transport\/(?:quinn|tls|quiche))\//;
 
 /** The part of the program a file belongs to: a room, `collector` for its root, or a folder. */
 export function partOf(file: string): string {
@@ -78,6 +79,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'collector/listener',
     'collector/writers',
   ],
+  'gateway/access': BASE,
+  'gateway/http': [...BASE, 'gateway/access'],
   'collector/cli': [
     ...SHARED,
     'collector',
