@@ -1,17 +1,23 @@
 /**
  * The agent's half of the codec: a batch to the bytes of a MetricBatch, in columnar form.
  */
-import { assert } from '../lib/errors.ts';
+
 import { type SampleColumns, SCHEMA_VERSION, type SeriesTable } from '../domain/telemetry.ts';
+import { assert } from '../lib/errors.ts';
 import { BATCH_TAGS } from './messages.ts';
 import {
   packedTimesBytes,
   packedUint32Bytes,
-  varintBytes,
   writePackedTimes,
   writePackedUint32,
-  writeVarint,
 } from './packed.ts';
+import {
+  bytesFieldBytes,
+  numberFieldBytes,
+  writeBytesField,
+  writeFieldStart,
+  writeNumberField,
+} from './small-fields.ts';
 
 export interface OutgoingBatch {
   /** '' = the first identity of the certificate. */
@@ -61,33 +67,4 @@ export function encodeBatch(batch: OutgoingBatch): Uint8Array {
   }
   assert(at === total, 'a batch is as long as computed');
   return target;
-}
-
-// Every tag of MetricBatch is one byte. A field that holds its default is not written, as proto3
-// has it.
-
-function numberFieldBytes(value: number): number {
-  return value === 0 ? 0 : 1 + varintBytes(value);
-}
-
-function bytesFieldBytes(length: number): number {
-  return length === 0 ? 0 : 1 + varintBytes(length) + length;
-}
-
-function writeNumberField(target: Uint8Array, at: number, tag: number, value: number): number {
-  if (value === 0) return at;
-  target[at] = tag;
-  return writeVarint(target, at + 1, value);
-}
-
-function writeFieldStart(target: Uint8Array, at: number, tag: number, length: number): number {
-  target[at] = tag;
-  return writeVarint(target, at + 1, length);
-}
-
-function writeBytesField(target: Uint8Array, at: number, tag: number, bytes: Uint8Array): number {
-  if (bytes.length === 0) return at;
-  const start = writeFieldStart(target, at, tag, bytes.length);
-  target.set(bytes, start);
-  return start + bytes.length;
 }

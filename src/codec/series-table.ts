@@ -3,16 +3,11 @@
  * bytes. Two tables with the same bytes are the same table.
  */
 import { hash } from 'node:crypto';
+import type { Series, SeriesTable } from '../domain/telemetry.ts';
 import { OperatingError } from '../lib/errors.ts';
-import type { MetricKind, Series, SeriesTable } from '../domain/telemetry.ts';
-import { contractType } from './messages.ts';
+import { encodeTable } from './encode-table.ts';
 import { parseSeriesTable, type TableLimits } from './table-parser.ts';
 
-const tableType = contractType('SeriesTable');
-const KIND_NUMBERS = { unspecified: 0, gauge: 1, counter: 2 } as const satisfies Record<
-  MetricKind,
-  number
->;
 /** A table's id: so many bytes of the SHA-256 of its bytes, in this program as hex digits. */
 export const TABLE_ID_BYTES = 16;
 const NO_LIMITS: TableLimits = {
@@ -30,22 +25,7 @@ const NO_LIMITS: TableLimits = {
  * same id. The table keeps `series`; labels must be as `Series` demands.
  */
 export function encodeSeriesTable(series: readonly Series[]): SeriesTable {
-  const symbols = [''];
-  const references = new Map<string, number>([['', 0]]);
-  const refer = (text: string): number => {
-    const known = references.get(text);
-    if (known !== undefined) return known;
-    references.set(text, symbols.length);
-    return symbols.push(text) - 1;
-  };
-  const encoded = series.map(({ name, labels, kind, unit }) => ({
-    name: refer(name),
-    labels: labels.flatMap(([key, value]) => [refer(key), refer(value)]),
-    kind: KIND_NUMBERS[kind],
-    unit: refer(unit),
-  }));
-  // Copied, because the encoder's buffers are cut from a shared pool.
-  const bytes = new Uint8Array(tableType.encode({ symbols, series: encoded }).finish());
+  const bytes = encodeTable(series);
   return { id: seriesTableId(bytes), bytes, series };
 }
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { decodeSeriesTable, encodeSeriesTable } from '../../src/codec/series-table.ts';
 import type { Series } from '../../src/domain/telemetry.ts';
+import { SeededRandom } from '../helpers/seeded-random.ts';
 import { protoType } from '../helpers/wire-batch.ts';
 
 const SERIES: readonly Series[] = [
@@ -78,6 +79,20 @@ describe('series tables', () => {
     expect(decoded.series[1]).toEqual({ name: 7, labels: [2, 3, 4, 5], kind: 2, unit: 8 });
   });
 
+  it('have the bytes that a protobuf library writes, whatever the texts and their number', () => {
+    const random = new SeededRandom(3);
+    const text = () => random.pick(['', 'ä', '温度', 'x'.repeat(200)]) + random.below(400);
+    for (const count of [0, 1, 2, 40, 700]) {
+      const shared = Array.from({ length: 5 }, () => [[text(), text()] as const]);
+      const series = Array.from({ length: count }, (_, index): Series => {
+        const labels = random.pick<Series['labels']>([[], [['k', text()]], ...shared]);
+        const kind = random.pick(['unspecified', 'gauge', 'counter'] as const);
+        return { name: text(), labels, kind, unit: index % 2 === 0 ? '' : text() };
+      });
+      expect(Buffer.from(encodeSeriesTable(series).bytes)).toEqual(libraryBytes(series));
+    }
+  });
+
   it('share one label array among series with the same labels', () => {
     const { series } = decodeSeriesTable(encodeSeriesTable(SERIES).bytes);
     expect(series[0]!.labels).toBe(series[1]!.labels);
@@ -104,3 +119,19 @@ describe('series tables', () => {
     );
   });
 });
+
+/** A table as protobufjs writes it, its symbols in the order of first use. */
+function libraryBytes(series: readonly Series[]): Buffer {
+  const symbols = [''];
+  const refer = (text: string) => {
+    const known = symbols.indexOf(text);
+    return known >= 0 ? known : symbols.push(text) - 1;
+  };
+  const encoded = series.map(({ name, labels, kind, unit }) => ({
+    name: refer(name),
+    labels: labels.flatMap(([key, value]) => [refer(key), refer(value)]),
+    kind: ['unspecified', 'gauge', 'counter'].indexOf(kind),
+    unit: refer(unit),
+  }));
+  return Buffer.from(protoType('SeriesTable').encode({ symbols, series: encoded }).finish());
+}
