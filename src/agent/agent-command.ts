@@ -88,7 +88,7 @@ interface RawOptions {
   key?: string;
   ca?: string;
   serverName?: string;
-  transport?: 'quic' | 'tls';
+  transport?: 'auto' | 'quic' | 'tls';
   nodeId?: string;
   source?: SourceKind[];
   interval?: number;
@@ -177,8 +177,8 @@ function addServerOptions(command: Command): void {
     .addOption(
       new Option(
         '--transport <kind>',
-        'QUIC, or TLS over TCP where the network blocks UDP (default: quic)',
-      ).choices(['quic', 'tls']),
+        'QUIC, TLS over TCP, or QUIC with TLS where it is blocked (default: auto)',
+      ).choices(['auto', 'quic', 'tls']),
     )
     .option('--cert <file>', 'client certificate chain, PEM, leaf first')
     .option('--key <file>', 'private key of the certificate, PEM')

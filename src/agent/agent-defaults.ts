@@ -9,7 +9,14 @@ const MIB = 1024 * 1024;
 
 /** A configuration without a key; `AGENT_FORMAT` takes every default from here. */
 export const AGENT_DEFAULTS = {
-  server: { addr: '', transport: 'quic' as 'quic' | 'tls', server_name: '', node_id: '' },
+  server: {
+    addr: '',
+    transport: 'auto' as 'auto' | 'quic' | 'tls',
+    transport_fallback_secs: 3,
+    transport_retry_secs: 600,
+    server_name: '',
+    node_id: '',
+  },
   security: { tls_cert_path: '', tls_key_path: '', tls_ca_path: '' },
   collect: { sources: [] as SourceKind[], interval_secs: 10, max_batch_samples: 1000 },
   spool: { dir: '', max_bytes: 64 * MIB },

@@ -7,6 +7,8 @@ import type { ClientStats } from '../client/client-stats.ts';
 import { RoomMetrics } from '../observability/metrics.ts';
 import type { SourceHealth } from './agent-stats.ts';
 
+const TRANSPORTS = ['quic', 'tls'] as const;
+
 /** What the metrics are read from, at each scrape. */
 export interface AgentFigures {
   readonly client: ClientStats;
@@ -22,6 +24,7 @@ export interface AgentFigures {
 export function createAgentMetrics(registry: Registry, figures: () => AgentFigures): void {
   const metrics = new RoomMetrics(registry, 'telemetry_agent_');
   addSampleMetrics(metrics, () => figures().client);
+  addTransportMetrics(metrics, () => figures().client);
   addSpoolMetrics(metrics, figures);
   const bySource = (read: (source: SourceHealth) => number) => () =>
     figures().sources.map((source) => [{ source: source.name }, read(source)] as const);
@@ -78,6 +81,11 @@ function addSampleMetrics(metrics: RoomMetrics, client: () => ClientStats): void
       (stats) => stats.throttled,
     ],
     ['reconnects_total', 'Connections after the first.', (stats) => stats.reconnects],
+    [
+      'transport_fallbacks_total',
+      'Times that TLS took over because QUIC did not get through.',
+      (stats) => stats.fallbacks,
+    ],
   ];
   for (const [name, help, read] of totals) metrics.total(name, help, () => read(client()));
   metrics.totalBy(
@@ -85,6 +93,24 @@ function addSampleMetrics(metrics: RoomMetrics, client: () => ClientStats): void
     'rejected_samples_total',
     'Samples that the collector refused for good, by its reason.',
     () => [...client().rejectedByReason].map(([reason, count]) => [{ reason }, count] as const),
+  );
+}
+
+function addTransportMetrics(metrics: RoomMetrics, client: () => ClientStats): void {
+  metrics.gaugeBy(
+    ['transport'],
+    'connection',
+    'Whether batches go over this transport now: 1 or 0; neither while there is no connection.',
+    () => {
+      const now = client().transport;
+      return TRANSPORTS.map((transport) => [{ transport }, +(transport === now)] as const);
+    },
+  );
+  metrics.totalBy(
+    ['transport'],
+    'connects_total',
+    'Connections that the collector greeted, by transport.',
+    () => TRANSPORTS.map((transport) => [{ transport }, client().connects[transport]] as const),
   );
 }
 

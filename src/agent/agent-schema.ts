@@ -22,9 +22,18 @@ const server = z.strictObject({
     .default(D.server.addr)
     .describe('The collector, HOST:PORT; IPv6 addresses in brackets (--server).'),
   transport: z
-    .enum(['quic', 'tls'])
+    .enum(['auto', 'quic', 'tls'])
     .default(D.server.transport)
-    .describe('QUIC, or TLS over TCP where the network blocks UDP (--transport).'),
+    .describe(
+      'quic (over UDP), tls (over TCP), or auto: QUIC, and TLS while the network blocks it ' +
+        '(--transport).',
+    ),
+  transport_fallback_secs: seconds(0.1, 300)
+    .default(D.server.transport_fallback_secs)
+    .describe('With auto: how long QUIC may take to connect before TLS is tried as well.'),
+  transport_retry_secs: seconds(1, 86_400)
+    .default(D.server.transport_retry_secs)
+    .describe('With auto: how often QUIC is tried while the agent sends over TLS.'),
   server_name: z
     .string()
     .default(D.server.server_name)

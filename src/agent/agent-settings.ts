@@ -15,7 +15,9 @@ import { SOURCE_KINDS, type SourceKind } from './sources/source-kinds.ts';
 /** Where to send, and as whom. */
 export interface ServerSettings {
   readonly remote: QuicAddress;
-  readonly transport: 'quic' | 'tls';
+  readonly transport: 'auto' | 'quic' | 'tls';
+  readonly transportFallbackMs: number;
+  readonly transportRetryMs: number;
   readonly serverName: string;
   readonly certFile: string;
   readonly keyFile: string;
@@ -109,6 +111,8 @@ function toServer({ server, security }: AgentConfig): ServerSettings {
   return {
     remote,
     transport: server.transport,
+    transportFallbackMs: Math.round(server.transport_fallback_secs * 1000),
+    transportRetryMs: Math.round(server.transport_retry_secs * 1000),
     serverName: server.server_name === '' ? defaultServerName(remote.host) : server.server_name,
     certFile: required(security.tls_cert_path, '--cert FILE', 'the client certificate'),
     keyFile: required(security.tls_key_path, '--key FILE', 'the private key of the certificate'),

@@ -42,8 +42,13 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const stack = settings.server.transport === 'tls' ? tlsStack : quinnStack;
-  const deps = { clock: systemClock, logger: openLogger(settings), stack };
+  const { transport } = settings.server;
+  const deps = {
+    clock: systemClock,
+    logger: openLogger(settings),
+    stack: transport === 'tls' ? tlsStack : quinnStack,
+    ...(transport === 'auto' ? { fallbackStack: tlsStack } : {}),
+  };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);
   const outcome = await agent.run();

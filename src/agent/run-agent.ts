@@ -30,6 +30,8 @@ export interface AgentDeps {
 /** What only an agent that sends needs. */
 export interface SendingAgentDeps extends AgentDeps {
   readonly stack: QuicStack;
+  /** For when `stack` does not get through. */
+  readonly fallbackStack?: QuicStack;
 }
 
 /** What a finished run leaves behind. */
@@ -62,12 +64,13 @@ export class Agent {
     const credentials = readCredentials(server);
     const sources = await openSources(settings, deps);
     const { nodeId, spoolBytes, spoolDir } = settings;
-    const { remote, serverName } = server;
+    const { remote, serverName, transportFallbackMs, transportRetryMs } = server;
     const spool = { maxBytes: spoolBytes, ...(spoolDir === undefined ? {} : { dir: spoolDir }) };
     let client: TelemetryClient | undefined;
     try {
       const options = { remote, serverName, credentials, nodeId, spool };
-      client = await TelemetryClient.open(options, deps);
+      const transports = { transportFallbackMs, transportRetryMs };
+      client = await TelemetryClient.open({ ...options, ...transports }, deps);
       const agent = new Agent(deps, settings, server, { client, sources });
       await agent.#listen(settings);
       return agent;

@@ -1,11 +1,16 @@
 /**
- * The UDP sockets of a client: one per address family, opened when an address of that family is
- * first tried, or one that the owner lends to many clients.
+ * The endpoints of a client over one transport: one per address family, opened when an address of
+ * that family is first tried, or one that the owner lends to many clients.
  */
 import { isIPv6 } from 'node:net';
 import type { Logger } from 'pino';
 import type { Clock } from '../lib/clock.ts';
-import type { QuicEndpoint, QuicStack, QuicTransportOptions } from '../transport/quic-endpoint.ts';
+import type {
+  QuicEndpoint,
+  QuicStack,
+  QuicTransportOptions,
+  TransportName,
+} from '../transport/quic-endpoint.ts';
 import { ALPN_PROTOCOL } from '../domain/telemetry.ts';
 import { AGENT_CLOSE_CODES } from './close-codes.ts';
 
@@ -41,6 +46,10 @@ export class ClientEndpoints {
     this.#stack = deps.stack;
     this.#transport = agentTransport(options.idleTimeoutMs);
     this.#lent = options.lent;
+  }
+
+  get transport(): TransportName {
+    return this.#stack.transport;
   }
 
   /** The only family that can be reached; undefined where both can. */

@@ -3,6 +3,7 @@
  * offered = acked + duplicate + rejected + dropped + spooled + pending.
  */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
+import type { TransportName } from '../transport/quic-endpoint.ts';
 import type { RefusalReason } from './rejection-log.ts';
 import type { SpoolHealth } from './spool.ts';
 
@@ -45,6 +46,12 @@ export interface ClientStats {
   readonly spool: SpoolHealth;
   /** Hellos after the first. */
   readonly reconnects: number;
+  /** What carries the batches now; undefined while there is no connection. */
+  readonly transport: TransportName | undefined;
+  /** Hellos by transport. */
+  readonly connects: Readonly<Record<TransportName, number>>;
+  /** How often TLS had to take over because QUIC did not get through. */
+  readonly fallbacks: number;
   /** THROTTLED answers. */
   readonly throttled: number;
   /** Answers to batches that were not waiting for one; ignored. */
@@ -63,6 +70,9 @@ type Counted = Exclude<
   | 'pendingSamples'
   | 'spoolBytes'
   | 'spool'
+  | 'transport'
+  | 'connects'
+  | 'fallbacks'
   | 'rejectedByReason'
   | 'clockAheadMs'
   | 'ackLatency'

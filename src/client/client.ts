@@ -11,73 +11,26 @@ import type { RecordableHistogram } from 'node:perf_hooks';
 import type { Logger } from 'pino';
 import { encodeBatch } from '../codec/encode-batch.ts';
 import { encodeFrame, FRAME_HEADER_BYTES } from '../codec/framing.ts';
-import type { BackoffOptions } from '../lib/backoff.ts';
 import type { Clock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
-import type {
-  QuicAddress,
-  QuicCredentials,
-  QuicEndpoint,
-  QuicStack,
-} from '../transport/quic-endpoint.ts';
+import type { QuicCredentials } from '../transport/quic-endpoint.ts';
 import type { BatchAck, Hello, SampleColumns, SeriesTable } from '../domain/telemetry.ts';
 import { AckLedger, type PendingBatch } from './ack-ledger.ts';
-import { ClientEndpoints } from './client-endpoints.ts';
+import type { ClientDeps, ClientOptions } from './client-options.ts';
 import {
   type BatchFate,
   type ClientStats,
   createCounters,
   createLatencyHistogram,
 } from './client-stats.ts';
-import { ConnectionLoop, MAX_FRAME_BYTES } from './connection-loop.ts';
+import { MAX_FRAME_BYTES } from './connection-loop.ts';
 import { DiskSpool } from './disk-spool.ts';
+import { openRace } from './open-race.ts';
 import { recoveredPositions } from './recovered-positions.ts';
 import { RecoveryReport } from './recovery-report.ts';
 import { RejectionLog } from './rejection-log.ts';
-import { type HostLookup, systemLookup } from './remote-address.ts';
 import { MemorySpool, type Spool, type SpooledBatch } from './spool.ts';
-
-export interface ClientOptions {
-  /** `host` may be a DNS name; it is looked up at each try. */
-  readonly remote: QuicAddress;
-  /** A DNS name of the collector's certificate. */
-  readonly serverName: string;
-  readonly credentials: QuicCredentials;
-  /** '' = the first identity of the certificate. */
-  readonly nodeId: string;
-  /** For new batches; default: the time of opening. Later than every epoch in the spool. */
-  readonly epoch?: number;
-  /** Without `dir` batches wait in memory and end with the process. */
-  readonly spool: { readonly maxBytes: number; readonly dir?: string };
-  /** Default 64; must stay well under the collector's duplicate window of 1024. */
-  readonly maxInFlightBatches?: number;
-  /** Default 8 MiB. */
-  readonly maxInFlightBytes?: number;
-  /** Default 15 s. */
-  readonly idleTimeoutMs?: number;
-  /** Default 5 s. */
-  readonly keepaliveMs?: number;
-  /** Default 10 s: for the handshake, and again for the Hello. */
-  readonly handshakeTimeoutMs?: number;
-  /** Default 10 s: how long the collector may owe acks without sending one. */
-  readonly ackTimeoutMs?: number;
-  /** Default 250 ms to 30 s. */
-  readonly backoff?: BackoffOptions;
-}
-
-export interface ClientDeps {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly stack: QuicStack;
-  /**
-   * A socket shared with other clients, which its owner closes after them. Its transport is
-   * agentTransport().
-   */
-  readonly endpoint?: QuicEndpoint;
-  readonly lookupHost?: HostLookup;
-  /** Shared by clients whose latencies belong together. */
-  readonly ackLatency?: RecordableHistogram;
-}
+import type { TransportRace } from './transport-race.ts';
 
 /**
  * What became of a batch. `spooled`: it has no verdict, and lies in the spool directory for the
@@ -111,8 +64,7 @@ export class TelemetryClient {
   readonly #recovery: RecoveryReport;
   readonly #rejections: RejectionLog;
   readonly #ledger: AckLedger<ClientBatch>;
-  readonly #endpoints: ClientEndpoints;
-  readonly #connection: ConnectionLoop;
+  readonly #connection: TransportRace;
   readonly #counters = createCounters();
   readonly #ackLatency: RecordableHistogram;
   readonly #helloWaiters = new Set<Waiter>();
@@ -157,26 +109,11 @@ export class TelemetryClient {
       firstPosition: this.#nextPosition,
     });
     this.#recover(options.maxInFlightBatches ?? MAX_IN_FLIGHT_BATCHES);
-    const idleTimeoutMs = options.idleTimeoutMs ?? 15_000;
-    this.#endpoints = new ClientEndpoints(deps, { idleTimeoutMs, lent: deps.endpoint });
-    const lookupHost = deps.lookupHost ?? systemLookup;
-    this.#connection = new ConnectionLoop(
-      { clock, logger, endpoints: this.#endpoints, lookupHost },
-      {
-        remote: options.remote,
-        serverName: options.serverName,
-        handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
-        ackTimeoutMs: options.ackTimeoutMs ?? 10_000,
-        keepaliveMs: options.keepaliveMs ?? 5_000,
-        backoff: options.backoff ?? { initialMs: 250, maxMs: 30_000 },
-      },
-      options.credentials,
-      {
-        onHello: (hello) => this.#greeted(hello),
-        onAck: (ack, position) => this.#acknowledged(ack, position),
-        onLost: () => this.#ledger.connectionLost(),
-      },
-    );
+    this.#connection = openRace(options, deps, {
+      onHello: (hello) => this.#greeted(hello),
+      onAck: (ack, position) => this.#acknowledged(ack, position),
+      onLost: () => this.#ledger.connectionLost(),
+    });
   }
 
   /** What new batches are numbered in. */
@@ -197,6 +134,9 @@ export class TelemetryClient {
   get stats(): ClientStats {
     return {
       ...this.#counters,
+      transport: this.#connection.transport,
+      connects: this.#connection.connects,
+      fallbacks: this.#connection.fallbacks,
       pendingBatches: this.#ledger.size,
       pendingSamples: this.#ledger.samples,
       spoolBytes: this.#spool.usedBytes,
@@ -464,7 +404,7 @@ export class TelemetryClient {
     for (const waiter of this.#helloWaiters) waiter.reject(closedError());
     this.#helloWaiters.clear();
     this.#rejections.close();
-    await this.#endpoints.close();
+    await this.#connection.closeSockets();
   }
 
   async #closeSpool(): Promise<void> {

@@ -2,7 +2,8 @@
  * Application close codes that an agent sends, and what a close means in words. The codes stay
  * outside 256..511, which reads as TLS alerts.
  */
-import type { QuicAddress, QuicCloseReason } from '../transport/quic-endpoint.ts';
+import { TRANSPORT_NO_VIABLE_PATH } from '../transport/close-reason.ts';
+import type { QuicAddress, QuicCloseReason, TransportName } from '../transport/quic-endpoint.ts';
 
 export const AGENT_CLOSE_CODES = {
   /** The agent ends; nothing is wrong. */
@@ -13,6 +14,8 @@ export const AGENT_CLOSE_CODES = {
   silent: 0x2002,
   /** The agent has new credentials and connects again with them. */
   newCredentials: 0x2003,
+  /** The agent sends over its other transport from now on. */
+  moved: 0x2004,
 } as const;
 
 /** rustls says so where the authority has the name of a trusted one, but another key. */
@@ -20,17 +23,22 @@ const ALERT_BAD_SIGNATURE = 51;
 
 /** Whom a connection was for: what a person compares with the certificates. */
 export interface ConnectionTarget {
+  readonly transport: TransportName;
   readonly address: QuicAddress;
   readonly serverName: string;
 }
 
 /** Why a connection ended, as a sentence part for logs: `cannot connect to x: <this>`. */
 export function describeClose(close: QuicCloseReason, target: ConnectionTarget): string {
+  const { host, port } = target.address;
+  const place = `${target.transport === 'tls' ? 'TCP' : 'UDP'} ${host} port ${port}`;
   if (close.by === 'idle' || close.by === 'handshake-timeout') {
-    const { host, port } = target.address;
     return close.wasConnected
       ? 'the collector went silent'
-      : `no answer from UDP ${host} port ${port}; is the collector running and the port open?`;
+      : `no answer from ${place}; is the collector running and the port open?`;
+  }
+  if (isUnreachable(close)) {
+    return `${close.wasConnected ? 'lost the' : 'no'} connection to ${place}: ${close.reason}`;
   }
   const who = close.by === 'peer' ? 'the collector' : 'this agent';
   const text = close.reason === '' ? '' : `: ${close.reason}`;
@@ -44,6 +52,20 @@ export function describeClose(close: QuicCloseReason, target: ConnectionTarget):
     return `${who} refused: ${meaning} (TLS alert ${alert})${text}`;
   }
   return `${who} ended the connection (QUIC error 0x${close.code.toString(16)})${text}`;
+}
+
+/**
+ * Whether the collector was there and ended the connection, or was found to be the wrong one.
+ * Otherwise the network may be to blame, and another transport may get through.
+ */
+export function isAnswer(close: QuicCloseReason): boolean {
+  if (isUnreachable(close)) return false;
+  const isAlert = !close.isApplication && close.code >= 256 && close.code < 512;
+  return close.by === 'peer' || (close.by === 'local' && isAlert);
+}
+
+function isUnreachable({ isApplication, code }: QuicCloseReason): boolean {
+  return !isApplication && code === TRANSPORT_NO_VIABLE_PATH;
 }
 
 /** What the collector means by refusing this agent. */

@@ -1,6 +1,7 @@
 /**
- * Keeps one connection to the collector: looks the host up, connects, opens the stream, waits for
- * the Hello, hands acks upward, and starts over with a jittered delay when any of it fails.
+ * Keeps one connection to the collector over one transport: looks the host up, connects, opens the
+ * stream, waits for the Hello, hands acks upward, and starts over with a jittered delay when any of
+ * it fails.
  *
  *     resolving ──► connecting ──► greeting ──Hello──► up
  *         ▲             │              │                │
@@ -23,10 +24,11 @@ import type {
   QuicConnection,
   QuicCredentials,
   QuicHandlers,
+  TransportName,
 } from '../transport/quic-endpoint.ts';
 import type { BatchAck, Hello } from '../domain/telemetry.ts';
 import type { ClientEndpoints } from './client-endpoints.ts';
-import { AGENT_CLOSE_CODES, describeClose } from './close-codes.ts';
+import { AGENT_CLOSE_CODES, describeClose, isAnswer } from './close-codes.ts';
 import { type HostLookup, resolveRemote } from './remote-address.ts';
 
 /** No frame may be longer: its first length byte must be zero. */
@@ -54,12 +56,23 @@ export interface ConnectionDeps {
   readonly lookupHost: HostLookup;
 }
 
-/** Called synchronously; `onLost` once for every `onHello`, except after `close`. */
-export interface ConnectionEvents {
+/** How a try ended. */
+export interface TryEnd {
+  /** The Hello had come. */
+  readonly wasUp: boolean;
+  /** And an ack after it. */
+  readonly wasAcked: boolean;
+  /** The collector ended it, or is the wrong one: the network lets the transport through. */
+  readonly isAnswered: boolean;
+}
+
+/** Called synchronously; neither after `close`, nor for what `stop` ended. */
+export interface TryEvents {
+  onTrying(): void;
   onHello(hello: Hello): void;
   /** `position` is that of the frame that is answered; undefined where it cannot be told. */
   onAck(ack: BatchAck, position: number | undefined): void;
-  onLost(): void;
+  onEnded(end: TryEnd): void;
 }
 
 /** One try: replaced as a whole, so that nothing of an old connection can touch a new one. */
@@ -68,6 +81,7 @@ interface Attempt {
   streamId: number;
   readonly splitter: FrameSplitter;
   isUp: boolean;
+  isAcked: boolean;
   /** Frames written so far, and the positions of those without an answer, by their number. */
   frames: number;
   readonly positions: Map<number, number>;
@@ -81,12 +95,12 @@ interface Attempt {
 export class ConnectionLoop {
   readonly #deps: ConnectionDeps;
   readonly #options: ConnectionOptions;
-  readonly #events: ConnectionEvents;
+  readonly #events: TryEvents;
   readonly #backoff: Backoff;
   #credentials: QuicCredentials;
   #attempt: Attempt | undefined;
   #tries = 0;
-  #isClosed = false;
+  #isRunning = false;
   #cancelRetry = () => {};
   #lastHeardMs = 0;
   #owedAcks = 0;
@@ -95,7 +109,7 @@ export class ConnectionLoop {
     deps: ConnectionDeps,
     options: ConnectionOptions,
     credentials: QuicCredentials,
-    events: ConnectionEvents,
+    events: TryEvents,
   ) {
     this.#deps = deps;
     this.#options = options;
@@ -109,9 +123,33 @@ export class ConnectionLoop {
     return this.#attempt?.isUp ?? false;
   }
 
-  /** Begins to connect; never gives up until `close`. */
+  get transport(): TransportName {
+    return this.#deps.endpoints.transport;
+  }
+
+  /** Whether it is connected, connects, or waits to do so. */
+  get isRunning(): boolean {
+    return this.#isRunning;
+  }
+
+  /** Begins to connect, and never gives up until `stop`. Idempotent. */
   start(): void {
-    if (!this.#isClosed) void this.#connect();
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    this.#backoff.reset();
+    void this.#connect();
+  }
+
+  /** Does not wait any longer for the next try, if it does. */
+  tryNow(): void {
+    if (this.#isRunning && this.#attempt === undefined) this.#retryIn(0);
+  }
+
+  /** Ends the connection, or the tries for one, until the next `start`. Idempotent. */
+  stop(code: keyof typeof AGENT_CLOSE_CODES, reason: string): void {
+    this.#isRunning = false;
+    this.#cancelRetry();
+    this.#giveUp(AGENT_CLOSE_CODES[code], reason);
   }
 
   /** Sends the frame of a batch, which is copied. Only while `isUp`. */
@@ -133,17 +171,16 @@ export class ConnectionLoop {
   /** Uses other credentials from now on, and connects again with them at once. */
   useCredentials(credentials: QuicCredentials): void {
     this.#credentials = credentials;
-    this.#giveUp(AGENT_CLOSE_CODES.newCredentials, 'new credentials');
-    if (this.#isClosed) return;
+    if (!this.#isRunning) return;
+    const lost = this.#giveUp(AGENT_CLOSE_CODES.newCredentials, 'new credentials');
     this.#backoff.reset();
     this.#retryIn(0);
+    if (lost?.wasUp === true) this.#events.onEnded({ ...lost, isAnswered: true });
   }
 
-  /** Ends the connection for good. Idempotent. */
-  close(): void {
-    this.#isClosed = true;
-    this.#cancelRetry();
-    this.#giveUp(AGENT_CLOSE_CODES.stopping, 'agent stops');
+  /** After `stop`: closes the endpoints, once what they still send is out. */
+  closeSockets(): Promise<void> {
+    return this.#deps.endpoints.close();
   }
 
   async #connect(): Promise<void> {
@@ -151,6 +188,7 @@ export class ConnectionLoop {
     const { remote, handshakeTimeoutMs, serverName } = this.#options;
     const attempt = newAttempt();
     this.#attempt = attempt;
+    this.#events.onTrying();
     try {
       const family = endpoints.family;
       const address = await resolveRemote(clock, lookupHost, {
@@ -170,7 +208,7 @@ export class ConnectionLoop {
         handlers: this.#handlers(attempt, address),
       });
     } catch (error) {
-      if (this.#attempt === attempt) this.#fail(attempt, errorMessage(error));
+      if (this.#attempt === attempt) this.#fail(attempt, errorMessage(error), false);
     }
   }
 
@@ -192,7 +230,9 @@ export class ConnectionLoop {
       },
       onDrained: () => {},
       onClosed: (_connection: QuicConnection, reason: QuicCloseReason) => {
-        if (isCurrent()) this.#fail(attempt, describeClose(reason, { address, serverName }));
+        if (!isCurrent()) return;
+        const target = { transport: this.transport, address, serverName };
+        this.#fail(attempt, describeClose(reason, target), isAnswer(reason));
       },
     };
   }
@@ -240,6 +280,7 @@ export class ConnectionLoop {
     }
     this.#owedAcks = Math.max(0, this.#owedAcks - 1);
     this.#backoff.reset();
+    attempt.isAcked = true;
     const position = attempt.positions.get(message.frame);
     attempt.positions.delete(message.frame);
     // A collector from before frames were counted: its answers name batches by their numbers.
@@ -257,7 +298,8 @@ export class ConnectionLoop {
     this.#watchAcks(attempt, this.#options.ackTimeoutMs);
     const { host, port } = attempt.connection?.remoteAddress ?? this.#options.remote;
     const { collectorId, nodeId } = hello;
-    logger.info({ collector: `${host}:${port}`, collectorId, nodeId }, 'connected');
+    const { transport } = this;
+    logger.info({ collector: `${host}:${port}`, transport, collectorId, nodeId }, 'connected');
     this.#events.onHello(hello);
   }
 
@@ -287,34 +329,38 @@ export class ConnectionLoop {
   /** Closes a connection that is of no more use, and tries again later. */
   #abandon(attempt: Attempt, code: keyof typeof AGENT_CLOSE_CODES, why: string): void {
     const { connection } = attempt;
-    this.#fail(attempt, why);
+    this.#fail(attempt, why, code !== 'silent');
     connection?.close(AGENT_CLOSE_CODES[code], why.slice(0, 100));
   }
 
   /** The attempt has ended: says why, and plans the next one. */
-  #fail(attempt: Attempt, why: string): void {
-    const wasUp = attempt.isUp;
+  #fail(attempt: Attempt, why: string, isAnswered: boolean): void {
+    const { isUp: wasUp, isAcked: wasAcked } = attempt;
     this.#discard(attempt);
     const { host, port } = this.#options.remote;
     const nextTryMs = Math.round(this.#backoff.nextDelayMs());
+    const { failures } = this.#backoff;
+    this.#retryIn(nextTryMs);
+    this.#events.onEnded({ wasUp, wasAcked, isAnswered });
     const fields = {
       collector: `${host}:${port}`,
+      transport: this.transport,
       why,
-      nextTryMs,
-      failures: this.#backoff.failures,
+      // Where the other transport is in use, this one rests.
+      ...(this.#isRunning ? { nextTryMs } : {}),
+      failures,
     };
     this.#deps.logger.warn(fields, wasUp ? 'connection lost' : 'cannot connect');
-    if (wasUp) this.#events.onLost();
-    this.#retryIn(nextTryMs);
   }
 
-  #giveUp(code: number, reason: string): void {
+  /** What is ended by this, if anything. */
+  #giveUp(code: number, reason: string): Omit<TryEnd, 'isAnswered'> | undefined {
     const attempt = this.#attempt;
-    if (attempt === undefined) return;
-    const { connection, isUp } = attempt;
+    if (attempt === undefined) return undefined;
+    const { connection, isUp: wasUp, isAcked: wasAcked } = attempt;
     this.#discard(attempt);
     connection?.close(code, reason);
-    if (isUp && !this.#isClosed) this.#events.onLost();
+    return { wasUp, wasAcked };
   }
 
   #discard(attempt: Attempt): void {
@@ -325,7 +371,6 @@ export class ConnectionLoop {
 
   #retryIn(delayMs: number): void {
     this.#cancelRetry();
-    if (this.#isClosed) return;
     this.#cancelRetry = this.#deps.clock.after(delayMs, () => void this.#connect());
   }
 }
@@ -336,6 +381,7 @@ function newAttempt(): Attempt {
     streamId: -1,
     splitter: new FrameSplitter(MAX_MESSAGE_BYTES),
     isUp: false,
+    isAcked: false,
     frames: 0,
     positions: new Map(),
     tables: undefined,

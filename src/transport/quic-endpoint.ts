@@ -175,8 +175,12 @@ export interface QuicEndpoint {
   close(code: number, reason: string): Promise<void>;
 }
 
+/** What carries a connection: QUIC over UDP, or TLS over TCP. */
+export type TransportName = 'quic' | 'tls';
+
 /** An implementation of this seam. */
 export interface QuicStack {
+  readonly transport: TransportName;
   /** Binds the socket. Rejects with OperatingError CANNOT_BIND. */
   openEndpoint(options: QuicEndpointOptions, clock: Clock): Promise<QuicEndpoint>;
   /**

@@ -1,7 +1,8 @@
 /**
  * Clients and stub collectors of one test, with certificates that fit, all closed at its end.
  */
-import { type ClientDeps, type ClientOptions, TelemetryClient } from '../../src/client/client.ts';
+import { TelemetryClient } from '../../src/client/client.ts';
+import type { ClientDeps, ClientOptions } from '../../src/client/client-options.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';

@@ -1,6 +1,6 @@
 /**
- * A collector with scripted answers, over real QUIC and the real codec. It keeps every frame it was
- * sent, byte for byte, and answers each as the script says.
+ * A collector with scripted answers, over real QUIC or TLS and the real codec. It keeps every frame
+ * it was sent, byte for byte, and answers each as the script says.
  */
 import { encodeAck, encodeHello } from '../../src/codec/collector-message.ts';
 import { BatchDecoder } from '../../src/codec/decode-batch.ts';
@@ -13,6 +13,7 @@ import type {
   QuicCredentials,
   QuicEndpoint,
   QuicHandlers,
+  QuicStack,
 } from '../../src/transport/quic-endpoint.ts';
 import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import {
@@ -52,6 +53,10 @@ export interface ReceivedBatch {
 }
 
 export interface StubOptions {
+  /** Default: QUIC. */
+  readonly stack?: QuicStack;
+  /** Default: any. */
+  readonly port?: number;
   readonly credentials: QuicCredentials;
   readonly hello?: Partial<Hello>;
   /** Whether streams are greeted at all. */
@@ -110,10 +115,10 @@ export class StubCollector {
   }
 
   async #listen(): Promise<void> {
-    const { credentials } = this.#options;
-    this.#endpoint = await quinnStack.openEndpoint(
+    const { credentials, stack = quinnStack, port = 0 } = this.#options;
+    this.#endpoint = await stack.openEndpoint(
       {
-        bind: { host: '127.0.0.1', port: 0 },
+        bind: { host: '127.0.0.1', port },
         transport: {
           alpn: ALPN_PROTOCOL,
           idleTimeoutMs: 30_000,

@@ -4,7 +4,8 @@
  */
 import type { RecordableHistogram } from 'node:perf_hooks';
 import { pino } from 'pino';
-import { type ClientOptions, TelemetryClient } from '../../src/client/client.ts';
+import { TelemetryClient } from '../../src/client/client.ts';
+import type { ClientOptions } from '../../src/client/client-options.ts';
 import { createLatencyHistogram } from '../../src/client/client-stats.ts';
 import {
   type SimulatedColumns,

@@ -55,6 +55,7 @@ export async function openQuicEndpoint(
 
 /** The stack over quiche. */
 export const quicheStack: QuicStack = {
+  transport: 'quic',
   openEndpoint: openQuicEndpoint,
   checkCredentials(transport, credentials) {
     buildConnectionConfig(transport, credentials);

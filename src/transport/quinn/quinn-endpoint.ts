@@ -1,6 +1,5 @@
 /**
- * The QUIC endpoint over quinn-proto in WebAssembly: one UDP socket, one instance of the module,
- * many connections.
+ * The QUIC endpoint over quinn-proto in WebAssembly: one socket, one module, many connections.
  *
  *   socket ──datagrams of this turn──► module.run ──records──► handlers, socket
  *   timers, write(), close() ──► one setImmediate a turn ──┘
@@ -73,6 +72,7 @@ const REFUSAL_WORDS: Readonly<Partial<Record<QuicRefusal, string>>> = {
 
 /** The stack over quinn-proto in WebAssembly. */
 export const quinnStack: QuicStack = {
+  transport: 'quic',
   async openEndpoint(options, clock) {
     const compiled = compileQuinn();
     const socket = await DatagramSocket.bind(options.bind, options.socketBufferBytes);

@@ -36,6 +36,7 @@ const NOWHERE: QuicAddress = { host: '0.0.0.0', port: 0 };
 
 /** The stack over TLS and TCP. An endpoint listens where it is given `accept`. */
 export const tlsStack: QuicStack = {
+  transport: 'tls',
   async openEndpoint(options, clock) {
     const endpoint = new TlsEndpoint(options, clock);
     await endpoint.listen();
