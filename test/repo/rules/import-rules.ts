@@ -80,6 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'collector/writers',
   ],
   'gateway/access': BASE,
+  'gateway/fleet': [...BASE, 'gateway/access'],
   'gateway/http': [...BASE, 'gateway/access'],
   'collector/cli': [
     ...SHARED,
