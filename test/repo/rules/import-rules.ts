@@ -81,6 +81,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
   'gateway/access': BASE,
   'gateway/fleet': [...BASE, 'gateway/access'],
+  'gateway/tail': BASE,
+  'gateway/live': [...BASE, 'gateway/access', 'gateway/tail'],
   'gateway/http': [...BASE, 'gateway/access'],
   'collector/cli': [
     ...SHARED,
