@@ -37,7 +37,7 @@ import { repeat } from '../lib/repeat.ts';
 import { Listener } from './listener/listener.ts';
 import { createListenerMetrics } from './listener/listener-metrics.ts';
 import { startHttpServer } from '../observability/http-server.ts';
-import { startHangWatch } from '../observability/hang-watch.ts';
+import { startHangWatch, watchStep } from '../observability/hang-watch.ts';
 import { Readiness } from '../observability/readiness.ts';
 import { createRegistry } from '../observability/registry.ts';
 import type { ServiceNotifier } from '../observability/service-notifier.ts';
@@ -194,16 +194,20 @@ function watchEventLoop(
   { clock, logger }: DaemonDeps,
   lifecycle: Lifecycle,
 ): EventLoopWatch {
-  const hangWatch = startHangWatch({
-    maxStillSecs: observability.max_stall_secs,
-    logFormat: observability.log_format,
-    logger,
-  });
+  const hangWatch = startHangWatch(hangWatchOptions(observability, logger, 'running'));
   const eventLoop = new EventLoopWatch(clock, () => hangWatch.beat());
   lifecycle.defer('event loop watch', () => eventLoop.close());
   // Closed before what beats for it.
   lifecycle.defer('hang watch', () => hangWatch.close());
   return eventLoop;
+}
+
+function hangWatchOptions(
+  { max_stall_secs: maxStillSecs, log_format: logFormat }: Config['observability'],
+  logger: Logger,
+  doing: string,
+) {
+  return { maxStillSecs, logFormat, logger, doing };
 }
 
 /** Refuses to start where another daemon writes the same collector's files into the warehouse. */
@@ -222,11 +226,13 @@ async function openJournal(
   { logger, clock }: DaemonDeps,
   registry: Registry,
 ): Promise<Journal> {
-  const { collector_id: collectorId, parquet } = config;
+  const { collector_id: collectorId, parquet, observability } = config;
+  const dir = journalDir(config);
   const root = parquet.output_dir;
+  const doing = `opening journal ${dir}, whose write lock another process may hold`;
   const note = parquet.enabled ? readProgressNote(nodeFileSystem, root, collectorId) : undefined;
   const journal = await Journal.open({
-    dir: journalDir(config),
+    dir,
     maxBytes: config.journal.max_bytes,
     minFreeBytes: config.journal.min_free_bytes,
     writers: writerNames(config),
@@ -237,6 +243,7 @@ async function openJournal(
       return Math.max(noted, newestWrittenSeq(nodeFileSystem, files, headSeq));
     },
     heldUpTo: (writer, lineage) => (writer === 'parquet' ? heldUpTo(note, lineage) : undefined),
+    watchStep: (step) => watchStep(hangWatchOptions(observability, logger, doing), step),
     clock,
     logger: logger.child({ stage: 'journal' }),
     metrics: createJournalMetrics(registry),

@@ -97,7 +97,8 @@ function say(fields: object, message: string, then: () => void): void {
     { level: 'fatal', format: setup.logFormat },
     { write: (line) => fs.write(1, line, then) },
   );
-  logger.fatal({ stage: 'watchdog', maxStillSecs: setup.maxStillSecs, ...fields }, message);
+  const { doing, maxStillSecs } = setup;
+  logger.fatal({ stage: 'watchdog', doing, maxStillSecs, ...fields }, message);
 }
 
 function killSoon(): void {

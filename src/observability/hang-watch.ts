@@ -9,7 +9,7 @@
  *
  * Of the three that watch the daemon, `EventLoopWatch` measures stalls for readiness and metrics,
  * this ends what stands still, and `startWatchdog` has systemd end what turns and can store
- * nothing.
+ * nothing. A step that may wait for another process before the loop turns has a watch of its own.
  */
 import inspector from 'node:inspector';
 import path from 'node:path';
@@ -30,6 +30,8 @@ export interface HangWatchSetup {
   readonly maxStillSecs: number;
   readonly exitCode: number;
   readonly logFormat: LoggerOptions['format'];
+  /** What the main thread does meanwhile, for the log. */
+  readonly doing: string;
 }
 
 export interface HangWatch {
@@ -44,10 +46,13 @@ export interface HangWatchOptions {
   readonly maxStillSecs: number;
   readonly logFormat: LoggerOptions['format'];
   readonly logger: Logger;
+  /** What the main thread does meanwhile, for the log. */
+  readonly doing: string;
 }
 
 /** Starts watching; `beat` must be called several times a second from then on. */
-export function startHangWatch({ maxStillSecs, logFormat, logger }: HangWatchOptions): HangWatch {
+export function startHangWatch(options: HangWatchOptions): HangWatch {
+  const { maxStillSecs, logFormat, logger, doing } = options;
   // Who stops at a breakpoint does not want the process ended.
   if (maxStillSecs === 0 || inspector.url() !== undefined) {
     return { beat() {}, async close() {} };
@@ -61,6 +66,7 @@ export function startHangWatch({ maxStillSecs, logFormat, logger }: HangWatchOpt
     maxStillSecs,
     exitCode: HANG_EXIT_CODE,
     logFormat: isPretty ? 'pretty' : 'json',
+    doing,
   };
   const worker = new Worker(threadUrl(), {
     name: 'hang-watch',
@@ -75,6 +81,16 @@ export function startHangWatch({ maxStillSecs, logFormat, logger }: HangWatchOpt
     beat: () => void Atomics.add(count, 0, 1),
     close: async () => void (await worker.terminate()),
   };
+}
+
+/** Runs a step that may never come back: the process ends if it takes over `maxStillSecs`. */
+export async function watchStep<T>(options: HangWatchOptions, step: () => T): Promise<T> {
+  const watch = startHangWatch(options);
+  try {
+    return step();
+  } finally {
+    await watch.close();
+  }
 }
 
 /** The thread's entry lies beside this file, compiled or not. */

@@ -3,19 +3,24 @@
  * from another network namespace and after locks were lost, and where it cannot be, nothing that
  * was acknowledged is lost or doubled.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { systemClock } from '../../src/lib/clock.ts';
+import { packageFile } from '../../src/lib/package-root.ts';
 import { DaemonProcess } from '../../trials/harness/daemon-process.ts';
 import { freePort } from '../../trials/harness/free-port.ts';
 import { countedSamples } from '../helpers/counted-samples.ts';
+import { eventually } from '../helpers/eventually.ts';
 import { Scenario } from '../helpers/scenario.ts';
 
 const SERIES = 20;
 const ROUNDS = 30;
 const OTHER_NETWORK = ['unshare', '--net', 'sh', '-c', 'ip link set lo up; exec "$0" "$@"'];
+
+const LOCK_TAKER = packageFile('test/helpers/write-lock-taker.mjs');
 
 let scenario: Scenario;
 beforeEach(async () => {
@@ -37,6 +42,25 @@ async function launchWithOtherJournal(): Promise<DaemonProcess> {
     TELEMETRY_COLLECTOR_SERVER__LISTEN_ADDR: `127.0.0.1:${await freePort()}`,
     TELEMETRY_COLLECTOR_OBSERVABILITY__METRICS_PORT: String(await freePort()),
   });
+}
+
+function journalDir(): string {
+  return path.join(scenario.deployment.warehouseDir, 'journal');
+}
+
+/**
+ * SIGSTOP, in a moment in which the daemon does not hold LMDB's write lock: nobody can take over a
+ * journal whose writer stands still in the middle of a transaction.
+ */
+async function stopBetweenTransactions(daemon: DaemonProcess): Promise<void> {
+  const stopped = () => {
+    daemon.signal('SIGSTOP');
+    const options = { timeout: 3000, killSignal: 'SIGKILL' } as const;
+    const { status } = spawnSync(process.execPath, [LOCK_TAKER, journalDir()], options);
+    if (status !== 0) daemon.signal('SIGCONT');
+    return status === 0;
+  };
+  await eventually('a stop between two transactions', stopped, 30_000);
 }
 
 async function expectRefused(second: DaemonProcess, why: RegExp): Promise<void> {
@@ -82,7 +106,7 @@ test('a daemon that stood still while another took its directories over doubles 
     const { status } = await client.send(samples.table, samples.next());
     expect(status).toBe('accepted');
   }
-  first.signal('SIGSTOP');
+  await stopBetweenTransactions(first);
   await expectRefused(launchSecond({}, OTHER_NETWORK), /another process has it open/);
   for (const lock of lockFiles(scenario.deployment.dir)) fs.rmSync(lock);
   const second = launchSecond({}, OTHER_NETWORK);
@@ -94,4 +118,17 @@ test('a daemon that stood still while another took its directories over doubles 
     'SELECT count(*)::INT AS rows, count(DISTINCT value)::INT AS samples FROM m',
   );
   expect(row).toEqual({ rows: ROUNDS * SERIES, samples: ROUNDS * SERIES });
+});
+
+test('a daemon ends, and names the journal, where another process keeps the write lock', async () => {
+  scenario.deployment.configure({ observability: { max_stall_secs: 1 } });
+  const keeper = spawn(process.execPath, [LOCK_TAKER, journalDir(), 'keep']);
+  scenario.onClose(() => void keeper.kill('SIGKILL'));
+  await once(keeper.stdout, 'data');
+  const daemon = launchSecond({});
+  expect(await daemon.exited).toEqual({ code: null, signal: 'SIGKILL' });
+  const doing = `opening journal ${journalDir()}, whose write lock another process may hold`;
+  expect(daemon.log.at(-1)).toMatchObject({ level: 'fatal', doing });
+  keeper.kill('SIGKILL');
+  await scenario.startDaemon();
 });

@@ -37,6 +37,8 @@ export interface OpeningOptions {
    * it does not say. Less than the writer's cursor proves that it is an older copy.
    */
   readonly heldUpTo?: (writer: string, journal: JournalIdentity) => number | undefined;
+  /** Runs a step that waits, without end, while another process holds LMDB's write lock. */
+  readonly watchStep?: <T>(step: () => T) => Promise<T>;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -62,7 +64,8 @@ interface Setback {
 
 /** Opens the environment and takes the lease; the directory must be locked. */
 export async function openCore(options: OpeningOptions): Promise<OpenedJournal> {
-  const env = JournalEnvironment.openForWriting(options.dir, options.maxBytes);
+  const { dir, maxBytes, watchStep = async (step) => step() } = options;
+  const env = await watchStep(() => JournalEnvironment.openForWriting(dir, maxBytes));
   try {
     return await takeOver(env, options);
   } catch (error) {

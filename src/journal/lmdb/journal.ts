@@ -67,6 +67,8 @@ export interface JournalOptions {
   readonly newestSeen?: (id: string, headSeq: number) => number;
   /** Up to which record a writer's destination holds everything; see journal-opening.ts. */
   readonly heldUpTo?: (writer: string, journal: JournalIdentity) => number | undefined;
+  /** Runs a step that may wait for another process; see journal-opening.ts. */
+  readonly watchStep?: <T>(step: () => T) => Promise<T>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: JournalMetrics;
