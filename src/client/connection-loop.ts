@@ -291,7 +291,9 @@ export class ConnectionLoop {
   #up(attempt: Attempt, hello: Hello): void {
     const { clock, logger } = this.#deps;
     attempt.isUp = true;
-    if (hello.acceptsSeriesTableId) attempt.tables = new TableNaming();
+    // A collector from before these fields promises to remember the newest table.
+    const most = { tables: hello.rememberedTables, bytes: hello.rememberedTableBytes };
+    if (hello.acceptsSeriesTableId) attempt.tables = new TableNaming(most);
     this.#owedAcks = 0;
     attempt.cancels.push(clock.after(STABLE_AFTER_MS, () => this.#backoff.reset()));
     this.#keepAlive(attempt);

@@ -48,6 +48,8 @@ export function encodeHello(hello: Hello): Uint8Array {
       sequence_window: hello.sequenceWindow,
       epochs_per_node: hello.epochsPerNode,
       max_hours_per_batch: hello.maxHoursPerBatch,
+      remembered_tables: hello.rememberedTables,
+      remembered_table_bytes: hello.rememberedTableBytes,
       time_ms: hello.timeMs,
     },
   });
@@ -112,6 +114,8 @@ interface WireHello {
   sequence_window: number;
   epochs_per_node: number;
   max_hours_per_batch: number;
+  remembered_tables: number;
+  remembered_table_bytes: number;
   time_ms: number;
 }
 
@@ -164,6 +168,8 @@ function readHello(hello: WireHello): Hello {
     sequenceWindow: hello.sequence_window,
     epochsPerNode: hello.epochs_per_node,
     maxHoursPerBatch: hello.max_hours_per_batch,
+    rememberedTables: hello.remembered_tables,
+    rememberedTableBytes: hello.remembered_table_bytes,
     timeMs: hello.time_ms,
   };
 }

@@ -4,7 +4,8 @@
  *
  * One decoder serves one connection. A sender's series rarely change, so the decoder remembers its
  * last tables: what is per series is paid for once, and a frame costs a walk over its fields, three
- * loops over the columns, and a look at the table's id or one comparison of its bytes.
+ * loops over the columns, and a look at the table's id or one comparison of its bytes. Series that
+ * are new are read as far as the node's budget goes.
  */
 import {
   type Batch,
@@ -13,10 +14,17 @@ import {
   SCHEMA_VERSION,
   type SeriesTable,
 } from '../domain/telemetry.ts';
-import { type FieldBytes, type ScannedFrame, scanFrame } from './frame-scan.ts';
+import { ConnectionTables, type SentTable } from './connection-tables.ts';
+import { type ScannedFrame, scanFrame } from './frame-scan.ts';
 import { firstAtLeast, firstImpossibleTime, readPackedTimes, readPackedUint32 } from './packed.ts';
 import { RowReader } from './row-form.ts';
-import { encodeSeriesTable, seriesTableId, seriesTableOf, TABLE_ID_BYTES } from './series-table.ts';
+import { encodeSeriesTable, seriesTableOf, TABLE_ID_BYTES } from './series-table.ts';
+import {
+  type TableBudget,
+  type TablePostponed,
+  postponed,
+  UNLIMITED_TABLES,
+} from './table-budget.ts';
 import { parseSeriesTable, type TableLimits } from './table-parser.ts';
 import { asBuffer, decodeText } from './text.ts';
 
@@ -25,55 +33,44 @@ export interface DecodeLimits extends TableLimits {
   readonly maxBatchSamples: number;
 }
 
-/** A batch, or why its bytes are none; then with what is known of it, and 0 for what is not. */
+/**
+ * A batch, or why there is none: its bytes are refused for good, or its series are not read now.
+ * Then with what is known of it, and 0 for what is not.
+ */
 export type DecodeResult =
   | { readonly ok: true; readonly batch: Batch }
-  | {
-      readonly ok: false;
-      readonly reason: BatchRejectReason;
-      /** One sentence for the sender: what is wrong, and where. */
-      readonly message: string;
-      readonly epoch: number;
-      readonly sequence: number;
-      readonly sampleCount: number;
-    };
+  | (BatchNumbers & (Refusal | TablePostponed));
 
-type Step<T> = { ok: true; value: T } | { ok: false; reason: BatchRejectReason; message: string };
+/** What can be told of a batch that was not decoded. */
+export interface BatchNumbers {
+  readonly epoch: number;
+  readonly sequence: number;
+  readonly sampleCount: number;
+}
 
-const MAX_REMEMBERED_TABLES = 4;
-/**
- * Estimated memory of the remembered tables of one connection; the newest is kept whatever it
- * costs.
- */
-const MAX_REMEMBERED_BYTES = 4 * 1024 * 1024;
-const BYTES_PER_SERIES = 100;
-/** A table's bytes, its texts as strings of up to two bytes a character, its lists of labels. */
-const MEMORY_PER_TABLE_BYTE = 4;
+interface Refusal {
+  readonly ok: false;
+  readonly reason: BatchRejectReason;
+  /** One sentence for the sender: what is wrong, and where. */
+  readonly message: string;
+}
+
+type Step<T> = { ok: true; value: T } | Refusal | TablePostponed;
+
 const DOUBLE_BYTES = 8;
 const SAMPLE_BYTES = 2 * DOUBLE_BYTES + 4;
-
-/**
- * A table as a connection sent it, and what it says. Behind the decoder a table is known by what
- * its series say: spelled in other bytes, with symbols that nothing uses for example, it is still
- * the same, and takes no second place in the journal or in anybody's cache.
- */
-interface RememberedTable {
-  /** What batches of the connection may name it by. */
-  readonly sentId: string;
-  readonly sentBytes: Uint8Array;
-  readonly table: SeriesTable;
-}
 
 /** The decoder of one connection; remembers the tables that the connection used last. */
 export class BatchDecoder {
   readonly #limits: DecodeLimits;
+  readonly #budget: TableBudget;
   readonly #rows: RowReader;
   readonly #noTable = seriesTableOf(new Uint8Array(0), []);
-  /** Latest use first. */
-  #tables: RememberedTable[] = [];
+  readonly #tables = new ConnectionTables();
 
-  constructor(limits: DecodeLimits) {
+  constructor(limits: DecodeLimits, budget: TableBudget = UNLIMITED_TABLES) {
     this.#limits = limits;
+    this.#budget = budget;
     this.#rows = new RowReader(limits);
   }
 
@@ -87,9 +84,7 @@ export class BatchDecoder {
     if (step.ok) return { ok: true, batch: step.value };
     const { epoch, sequence, sampleCount } = scan;
     return {
-      ok: false,
-      reason: step.reason,
-      message: step.message,
+      ...step,
       epoch: Number.isSafeInteger(epoch) ? epoch : 0,
       sequence: Number.isSafeInteger(sequence) ? sequence : 0,
       sampleCount,
@@ -102,8 +97,10 @@ export class BatchDecoder {
     if (schemaVersion !== SCHEMA_VERSION) {
       return refuse('schema_version', `schema_version is ${schemaVersion}, not ${SCHEMA_VERSION}`);
     }
+    const nodeId = this.#nodeId(scan);
+    const payer = nodeId.ok ? nodeId.value : '';
     // First of all, for the next batch may name this table whatever becomes of this one.
-    const table = this.#table(scan);
+    const table = this.#table(scan, payer);
     if (!table.ok) return table;
     if (!Number.isSafeInteger(epoch)) return refuse('bad_frame', 'epoch is 2^53 or more');
     if (!Number.isSafeInteger(sequence)) return refuse('bad_frame', 'sequence is 2^53 or more');
@@ -112,9 +109,8 @@ export class BatchDecoder {
       const message = `batch has ${scan.sampleCount} samples, over the limit of ${maxBatchSamples}`;
       return refuse('too_large', message);
     }
-    const nodeId = this.#nodeId(scan);
     if (!nodeId.ok) return nodeId;
-    const columns = this.#columns(scan, table.value);
+    const columns = this.#columns(scan, table.value, payer);
     if (!columns.ok) return columns;
     return {
       ok: true,
@@ -137,6 +133,7 @@ export class BatchDecoder {
   #columns(
     scan: ScannedFrame,
     table: SeriesTable,
+    payer: string,
   ): Step<{ table: SeriesTable; samples: SampleColumns }> {
     const samples = allocateColumns(scan.sampleCount);
     const columnCount = scan.sampleCount - scan.rowCount;
@@ -144,21 +141,24 @@ export class BatchDecoder {
     if (fault !== undefined) return refuse('bad_frame', fault);
     if (scan.rowCount === 0) return { ok: true, value: { table, samples } };
 
-    const rows = this.#rows.read(scan, table, samples, columnCount);
+    const charge = (bytes: number) => this.#budget.charge(payer, bytes);
+    const rows = this.#rows.read(scan, table, samples, columnCount, charge);
     if (!rows.ok) return rows;
     const late = firstImpossibleTime(samples.timestampsMs);
     if (late >= 0) return refuse('bad_frame', impossibleTime(late, samples));
     return { ok: true, value: { table: rows.table, samples } };
   }
 
-  #table(scan: ScannedFrame): Step<SeriesTable> {
-    if (scan.tableIdEnd > scan.tableIdStart) return this.#namedTable(scan);
-    return scan.table.length === 0
-      ? { ok: true, value: this.#noTable }
-      : this.#sentTable(scan.table);
+  #table(scan: ScannedFrame, payer: string): Step<SeriesTable> {
+    if (scan.tableIdEnd > scan.tableIdStart) {
+      const named = this.#namedTable(scan);
+      return named.ok ? this.#read(named.value, payer) : named;
+    }
+    if (scan.table.length === 0) return { ok: true, value: this.#noTable };
+    return this.#read(this.#tables.sent(scan.table), payer);
   }
 
-  #namedTable({ frame, table, tableIdStart, tableIdEnd }: ScannedFrame): Step<SeriesTable> {
+  #namedTable({ frame, table, tableIdStart, tableIdEnd }: ScannedFrame): Step<SentTable> {
     if (table.length > 0) {
       return refuse('bad_frame', 'both series_table and series_table_id are given');
     }
@@ -167,55 +167,28 @@ export class BatchDecoder {
       return refuse('bad_frame', why);
     }
     const id = frame.toString('hex', tableIdStart, tableIdEnd);
-    const place = this.#tables.findIndex((known) => known.sentId === id);
-    if (place >= 0) return { ok: true, value: this.#use(place) };
+    const sent = this.#tables.named(id);
+    if (sent !== undefined) return { ok: true, value: sent };
     return refuse('bad_series', `series_table_id ${id} names no table that came before`);
   }
 
-  #sentTable(field: FieldBytes): Step<SeriesTable> {
-    const { bytes, start, end } = field;
-    const place = this.#tables.findIndex(
-      ({ sentBytes }) =>
-        sentBytes.length === field.length &&
-        bytes.compare(sentBytes, 0, sentBytes.length, start, end) === 0,
-    );
-    if (place >= 0) return { ok: true, value: this.#use(place) };
-    const encoded = field.view();
-    const parsed = parseSeriesTable(encoded, this.#limits);
-    if (!parsed.ok) return refuse('bad_series', parsed.message);
+  /** What the connection's newest table says. */
+  #read(sent: SentTable, payer: string): Step<SeriesTable> {
+    if (sent.table !== undefined) return { ok: true, value: sent.table };
+    const waitMs = this.#budget.charge(payer, sent.bytes.length);
+    if (waitMs > 0) return postponed(waitMs);
+    const parsed = parseSeriesTable(sent.bytes, this.#limits);
+    if (!parsed.ok) {
+      this.#tables.forgetNewest();
+      return refuse('bad_series', parsed.message);
+    }
     const table = encodeSeriesTable(parsed.series);
-    const sentId = seriesTableId(encoded);
-    // What our own encoder made is the same again, and then held once.
-    const sentBytes = sentId === table.id ? table.bytes : new Uint8Array(encoded);
-    this.#remember({ sentId, sentBytes, table });
+    this.#tables.keepRead(table);
     return { ok: true, value: table };
   }
-
-  #use(place: number): SeriesTable {
-    const used = this.#tables[place]!;
-    if (place > 0) {
-      this.#tables.splice(place, 1);
-      this.#tables.unshift(used);
-    }
-    return used.table;
-  }
-
-  #remember(newest: RememberedTable): void {
-    let bytes = 0;
-    this.#tables = [newest, ...this.#tables].slice(0, MAX_REMEMBERED_TABLES).filter((kept) => {
-      bytes += memoryOf(kept);
-      return kept === newest || bytes <= MAX_REMEMBERED_BYTES;
-    });
-  }
 }
 
-function memoryOf({ sentBytes, table }: RememberedTable): number {
-  const parsed =
-    MEMORY_PER_TABLE_BYTE * table.bytes.length + BYTES_PER_SERIES * table.series.length;
-  return sentBytes === table.bytes ? parsed : parsed + sentBytes.length;
-}
-
-function refuse(reason: BatchRejectReason, message: string): Step<never> {
+function refuse(reason: BatchRejectReason, message: string): Refusal {
   return { ok: false, reason, message };
 }
 

@@ -13,6 +13,7 @@ import type { ScannedFrame } from './frame-scan.ts';
 import { signedNumber } from './long.ts';
 import { BATCH_TAGS, MAP_ENTRY_TAGS, METRIC_TAGS } from './messages.ts';
 import { encodeSeriesTable } from './series-table.ts';
+import { postponed, type TablePostponed } from './table-budget.ts';
 import {
   canonicalLabels,
   InvalidSeries,
@@ -25,7 +26,8 @@ import { decodeText } from './text.ts';
 /** The table that all samples of the batch point into, or why there is none. */
 export type RowResult =
   | { readonly ok: true; readonly table: SeriesTable }
-  | { readonly ok: false; readonly reason: BatchRejectReason; readonly message: string };
+  | { readonly ok: false; readonly reason: BatchRejectReason; readonly message: string }
+  | TablePostponed;
 
 /** A frame's rows as remembered. */
 interface RowLayout {
@@ -57,14 +59,24 @@ export class RowReader {
 
   /**
    * Reads the rows of a scanned frame into `samples`, from entry `offset` to the end. `base` is the
-   * table of the samples before them. Never throws.
+   * table of the samples before them. `charge` is asked before rows are read that are not those of
+   * the frame before, as `TableBudget` is. Never throws.
    */
-  read(scan: ScannedFrame, base: SeriesTable, samples: SampleColumns, offset: number): RowResult {
+  read(
+    scan: ScannedFrame,
+    base: SeriesTable,
+    samples: SampleColumns,
+    offset: number,
+    charge: (bytes: number) => number,
+  ): RowResult {
     const layout = this.#layout;
     try {
       if (layout?.base === base && readKnownRows(scan, layout, samples, offset)) {
         return { ok: true, table: layout.table };
       }
+      // The rows' series are told apart from those of the base, and both become one table.
+      const waitMs = charge(scan.frame.length - scan.table.length + base.bytes.length);
+      if (waitMs > 0) return postponed(waitMs);
       return { ok: true, table: this.#readNewRows(scan, base, samples, offset) };
     } catch (error) {
       const reason = error instanceof InvalidSeries ? 'bad_series' : 'bad_frame';

@@ -124,6 +124,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
 
   const { gate, series, admission } = createAdmission(config, deps, registry, journal);
   pages.set('cardinality', () => cardinalityReport(series));
+  pages.set('budgets', () => admission.topUsers(NODES_SHOWN));
   pages.set('gaps', () => ({ nodes: journal.nodesWithGaps(NODES_SHOWN) }));
   const ingest = createIngest(config, deps, registry, { journal, gate, admission });
   const listener = createListener(config, deps, registry, ingest);

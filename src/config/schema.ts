@@ -195,8 +195,10 @@ const limits = z.strictObject({
   node_table_bytes_per_minute: count(0, 64 * GIB)
     .default(16 * MIB)
     .describe(
-      'Bytes of new series tables of one node in a minute. Beyond it, the node is throttled. ' +
-        '0 = no limit.',
+      'Bytes of series tables of one node in a minute: that are read because a connection sends ' +
+        'them for the first time, and whose series are looked up because the node is not known ' +
+        'to have them. Rows count as a table unless they are those of the batch before. Beyond ' +
+        'it, the node is throttled. 0 = no limit.',
     )
     .meta({ live: true }),
   max_hours_per_batch: count(1, 100_000)

@@ -84,6 +84,7 @@ export const THROTTLE_REASONS = [
   'backpressure',
   'node_rate',
   'node_bytes',
+  'node_tables',
   'node_hours',
   'journal_full',
   'journal_unavailable',
@@ -136,6 +137,10 @@ export interface Hello {
   readonly epochsPerNode: number;
   /** UTC hours that the samples of one batch may fall into. */
   readonly maxHoursPerBatch: number;
+  /** Series tables of a connection that it may name, those used last: so many, */
+  readonly rememberedTables: number;
+  /** and no more than come to so many bytes. */
+  readonly rememberedTableBytes: number;
   /** The collector's clock as the connection began, Unix ms. */
   readonly timeMs: number;
 }

@@ -53,11 +53,21 @@ test('a series table goes over a connection once, and over the next one again', 
   stub.dropConnections();
   for (let count = 0; count < 2; count += 1) await send();
   const hasTable = stub.received.map(({ bytes }) => bytes.includes(Buffer.from(TABLE.bytes)));
-  expect(hasTable).toEqual([true, false, false, false, true, true, false]);
+  expect(hasTable).toEqual([true, false, false, false, false, true, false]);
   expect(stub.received.map(({ tableId }) => tableId === TABLE.id)).toEqual(
     [0, 1, 2, 3, 4, 5, 6].map((index) => index !== 3),
   );
   expectNothingIsMissing(client.stats);
+});
+
+test('a collector that promises to remember no tables is named the newest one alone', async () => {
+  const stub = await bench.stub({ hello: { rememberedTables: 0, rememberedTableBytes: 0 } });
+  const client = await bench.client(stub.address);
+  for (const table of [TABLE, TABLE, gaugeTable(4), TABLE]) {
+    await client.send(table, samplesOf(table, 1, NOW_MS));
+  }
+  const hasTable = stub.received.map(({ bytes }) => bytes.includes(Buffer.from(TABLE.bytes)));
+  expect(hasTable).toEqual([true, false, false, true]);
 });
 
 test('a collector that does not take ids of series tables is sent every table', async () => {

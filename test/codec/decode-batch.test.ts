@@ -219,18 +219,6 @@ describe('the tables of a connection', () => {
     expect(accepted(decoder.decode(frameWith('a'))).table).toBe(first);
   });
 
-  it('are remembered four at a time, the longest unused forgotten first', () => {
-    const decoder = new BatchDecoder(TEST_LIMITS);
-    const table = (name: string) => accepted(decoder.decode(frameWith(name))).table;
-    const [a, b] = [table('a'), table('b')];
-    table('c');
-    table('d');
-    expect(table('a')).toBe(a);
-    table('e');
-    expect(table('a')).toBe(a);
-    expect(table('b')).not.toBe(b);
-  });
-
   it('are told apart by content where their lengths are equal', () => {
     const decoder = new BatchDecoder(TEST_LIMITS);
     accepted(decoder.decode(frameWith('a')));

@@ -59,6 +59,8 @@ const HELLO: Omit<Hello, 'nodeId'> = {
   sequenceWindow: 1024,
   epochsPerNode: 8,
   maxHoursPerBatch: 24,
+  rememberedTables: 64,
+  rememberedTableBytes: 2 * 1024 * 1024,
   timeMs: 1_700_000_000_000,
 };
 const SILENT: QuicHandlers = {

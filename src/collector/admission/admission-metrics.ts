@@ -18,7 +18,7 @@ export function createAdmissionMetrics(
   metrics.gaugeBy(
     ['budget'],
     'node_budget_used_ratio',
-    'For each budget of a node (limits.node_*), the largest share that any node has used; a node is throttled at 1.',
+    'For each budget of a node (limits.node_*), the largest share that any node has used; a node is throttled at 1. /budgets names the nodes.',
     () => [...parts.admission.mostUsedShares()].map(([budget, share]) => [{ budget }, share]),
   );
 }

@@ -5,6 +5,8 @@
  *
  *     identity → shape → duplicate → gate → values, hours, size → node's budgets → cardinality
  *
+ * Before that, reading a table that is new to its connection is charged for: see `chargeReading`.
+ *
  * Duplicates come before all that throttles, because their answer costs nothing and ends the
  * resending. Cardinality comes last, so that a batch of which nothing is kept takes no slots.
  */
@@ -22,9 +24,10 @@ import {
 import type { BackpressureGate } from './backpressure-gate.ts';
 import { checkIdentity } from './identity-check.ts';
 import { oldHoursOf } from './hour-budget.ts';
-import { NodeBudgets } from './node-budgets.ts';
+import { NodeBudgets, type Payment } from './node-budgets.ts';
 import { type FilterResult, filterHours, filterSeries, filterValues } from './sample-filter.ts';
 import { type SeriesCosts, TableCosts } from './series-costs.ts';
+import type { UsedShare } from './rate-limiter.ts';
 import type { SeriesLimiter } from './series-limiter.ts';
 
 export type Verdict =
@@ -34,6 +37,8 @@ export type Verdict =
       readonly nodeId: string;
       readonly samples: SampleColumns;
       readonly rejections: readonly Rejection[];
+      /** For `giveBack`. */
+      readonly paid: Payment;
     }
   /** Durable, or about to be: to be acknowledged once the journal is durable. */
   | { readonly kind: 'duplicate'; readonly nodeId: string }
@@ -91,6 +96,11 @@ export class Admission {
     return this.#budgets.mostUsedShares();
   }
 
+  /** See `NodeBudgets`. */
+  topUsers(limit: number): Record<string, readonly UsedShare[]> {
+    return this.#budgets.topUsers(limit);
+  }
+
   /**
    * Decides about one batch of an authenticated peer. Synchronous; the caller does what it says.
    */
@@ -104,6 +114,21 @@ export class Admission {
       this.#checkGate() ??
       this.#keepGoodSamples(nodeId, batch)
     );
+  }
+
+  /**
+   * Asks for reading so many bytes of series that are new to a connection, of a batch that claims
+   * to be `claimed`'s: 0 where that is paid for now, else in how many ms to ask again. A peer that
+   * claims another's name pays itself.
+   */
+  chargeReading(peer: PeerIdentity, claimed: string, bytes: number): number {
+    const identity = checkIdentity(peer, claimed, this.#delegates);
+    return this.#budgets.chargeReading(identity.ok ? identity.nodeId : peer.nodeIds[0], bytes);
+  }
+
+  /** The journal did not take an accepted batch: it comes again, and pays then. */
+  giveBack({ nodeId, paid }: Extract<Verdict, { kind: 'accept' }>): void {
+    this.#budgets.giveBack(nodeId, paid);
   }
 
   /** Takes effect from the next batch on, here and in the gate and the series limiter. */
@@ -154,18 +179,23 @@ export class Admission {
     const costs = this.#costs.of(table);
     const good = this.#filter(batch, costs, nowMs);
     const { samples } = good;
-    const postponed = this.#budgets.charge(nodeId, {
+    const isTableUsed = samples.values.length > 0;
+    const isTableNew = isTableUsed && !this.#series.knows(nodeId, table);
+    const paid = {
       samples: batch.samples.values.length,
       expandedBytes: expandedBytes(samples, costs),
-      newTableBytes: this.#series.knows(nodeId, table) ? 0 : table.bytes.length,
+    };
+    const postponed = this.#budgets.charge(nodeId, {
+      ...paid,
+      newTableBytes: isTableNew ? table.bytes.length : 0,
       oldHours: oldHoursOf(samples.timestampsMs, nowMs),
     });
     if (postponed !== undefined) return { kind: 'throttle', ...postponed };
-    if (samples.values.length === 0) return { kind: 'accept', nodeId, ...good };
+    if (!isTableUsed) return { kind: 'accept', nodeId, paid, ...good };
     const { admitted, refusedBy } = this.#series.resolve(nodeId, table, costs.textBytes);
-    if (refusedBy === undefined) return { kind: 'accept', nodeId, ...good };
+    if (refusedBy === undefined) return { kind: 'accept', nodeId, paid, ...good };
     const kept = filterSeries(table, samples, admitted, refusedBy);
-    return { kind: 'accept', nodeId, ...joined(good, kept) };
+    return { kind: 'accept', nodeId, paid, ...joined(good, kept) };
   }
 
   /** What needs no state to be judged: values, times, the hours of a batch, the size of a line. */

@@ -8,6 +8,7 @@
  * spool of three days takes 72 hours and fits into a minute of the default.
  */
 import type { Clock } from '../../lib/clock.ts';
+import type { UsedShare } from './rate-limiter.ts';
 
 const HOUR_MS = 3_600_000;
 const WINDOW_MS = 60_000;
@@ -52,14 +53,12 @@ export class HourBudget {
     return this.#minutes.size;
   }
 
-  /** Of the nodes in their minute, the largest share of the budget that one has used. */
-  mostUsedShare(): number {
-    let most = 0;
-    for (const minute of this.#minutes.values()) {
+  /** How much of the budget the nodes have used that are in their minute. */
+  *usedShares(): Iterable<UsedShare> {
+    for (const [nodeId, minute] of this.#minutes) {
       if (this.#isOver(minute)) continue;
-      most = Math.max(most, minute.hours.size / this.#perMinute);
+      yield { nodeId, share: minute.hours.size / this.#perMinute };
     }
-    return most;
   }
 
   /** Takes effect at once. */

@@ -21,6 +21,12 @@ const FORGOTTEN_PER_CALL = 2;
  */
 const TOLERANCE = 1e-6;
 
+/** How much of a budget a node has used. */
+export interface UsedShare {
+  readonly nodeId: string;
+  readonly share: number;
+}
+
 interface Bucket {
   readonly tokens: number;
   readonly updatedMs: number;
@@ -45,14 +51,12 @@ export class RateLimiter {
     return this.#buckets.size;
   }
 
-  /** How empty the emptiest bucket is: 0 is full, 1 is empty, more is in debt. */
-  mostUsedShare(): number {
+  /** How empty the buckets are that are not full: 0 is full, 1 is empty, more is in debt. */
+  *usedShares(): Iterable<UsedShare> {
     const nowMs = this.#clock.monotonicMs();
-    let most = 0;
-    for (const bucket of this.#buckets.values()) {
-      most = Math.max(most, 1 - this.#tokensAt(bucket, nowMs) / this.#capacity);
+    for (const [nodeId, bucket] of this.#buckets) {
+      yield { nodeId, share: 1 - this.#tokensAt(bucket, nowMs) / this.#capacity };
     }
-    return most;
   }
 
   /** Takes effect at once; buckets start again. */
@@ -86,6 +90,13 @@ export class RateLimiter {
     this.#buckets.delete(nodeId);
     this.#buckets.set(nodeId, { tokens: tokens - amount, updatedMs: nowMs });
     if (this.#buckets.size > MAX_BUCKETS) this.#forgetFirst();
+  }
+
+  /** Gives back what was taken for nothing. */
+  giveBack(nodeId: string, amount: number): void {
+    const bucket = this.#buckets.get(nodeId);
+    if (bucket === undefined) return;
+    this.#buckets.set(nodeId, { ...bucket, tokens: bucket.tokens + amount });
   }
 
   get #capacity(): number {

@@ -23,6 +23,7 @@
 import type { Clock } from '../../lib/clock.ts';
 import type { Series, SeriesChange, SeriesTable } from '../../domain/telemetry.ts';
 import { type NodeCount, NodeCounts } from './node-counts.ts';
+import { ResolvedTables, type WeightedTable } from './resolved-tables.ts';
 import { seriesHashes } from './series-identity.ts';
 import { SeriesSlots } from './series-slots.ts';
 import { type Offender, TopOffenders } from './top-offenders.ts';
@@ -48,7 +49,7 @@ export interface ResolvedTable {
   readonly refusedBy: SeriesRefusal | undefined;
 }
 
-interface CachedTable extends ResolvedTable {
+interface CachedTable extends ResolvedTable, WeightedTable {
   readonly nodeId: string;
   readonly hashes: Float64Array;
   readonly admitted: Uint8Array;
@@ -80,9 +81,7 @@ export class SeriesLimiter {
   #limits: SeriesLimits;
   readonly #slots = new SeriesSlots();
   readonly #nodes = new NodeCounts();
-  /** By node and table id; least recently used first. */
-  readonly #tables = new Map<string, CachedTable>();
-  #cachedSeries = 0;
+  readonly #tables: ResolvedTables<CachedTable>;
   #refusedNow = 0;
   readonly #refusedTotals = { cardinality_node: 0, cardinality_global: 0, text_node: 0 };
   #reclaimedTotal = 0;
@@ -99,6 +98,9 @@ export class SeriesLimiter {
     this.#clock = clock;
     this.#limits = limits;
     this.#persist = persist;
+    this.#tables = new ResolvedTables(clock, (table) => {
+      this.#refusedNow -= table.refused;
+    });
   }
 
   /** The most text that one node's series come to, in bytes. */
@@ -177,7 +179,7 @@ export class SeriesLimiter {
 
   /** Whether the outcome of this table is kept, so that it costs nothing new. */
   knows(nodeId: string, table: SeriesTable): boolean {
-    return this.#tables.has(keyOf(nodeId, table));
+    return this.#tables.has(nodeId, table.id);
   }
 
   /**
@@ -185,21 +187,16 @@ export class SeriesLimiter {
    * `textBytes` says how much text each of them is.
    */
   resolve(nodeId: string, table: SeriesTable, textBytes: Uint32Array): ResolvedTable {
-    const key = keyOf(nodeId, table);
     const nowMs = this.#clock.monotonicMs();
-    let cached = this.#tables.get(key);
+    let cached = this.#tables.use(nodeId, table.id);
     if (cached === undefined) {
       cached = createCachedTable(nodeId, table);
-      this.#cachedSeries += SERIES_PER_TABLE + table.series.length;
       this.#lookUp(cached, table.series, textBytes, nowMs);
-    } else {
-      this.#tables.delete(key);
-      if (nowMs - cached.lookedUpMs >= this.#lookAgainAfterMs(cached)) {
-        this.#lookUp(cached, table.series, textBytes, nowMs);
-      }
+      this.#tables.add(nodeId, table.id, cached);
+      this.#tables.shrinkTo(CACHED_SERIES_FLOOR + 2 * this.#limits.max_cardinality);
+    } else if (nowMs - cached.lookedUpMs >= this.#lookAgainAfterMs(cached)) {
+      this.#lookUp(cached, table.series, textBytes, nowMs);
     }
-    this.#tables.set(key, cached);
-    this.#dropLeastUsedTables();
     return cached;
   }
 
@@ -375,19 +372,6 @@ export class SeriesLimiter {
     this.#refusedTotals[reason] += 1;
     this.#offenders.add(nodeId, series);
   }
-
-  /** The table that was used last always stays. */
-  #dropLeastUsedTables(): void {
-    const maxSeries = CACHED_SERIES_FLOOR + 2 * this.#limits.max_cardinality;
-    while (this.#cachedSeries > maxSeries && this.#tables.size > 1) {
-      const [first] = this.#tables;
-      if (first === undefined) return;
-      const [key, table] = first;
-      this.#tables.delete(key);
-      this.#cachedSeries -= SERIES_PER_TABLE + table.hashes.length;
-      this.#refusedNow -= table.refused;
-    }
-  }
 }
 
 /** One look at a table: what it changed, and what it may still do. */
@@ -403,13 +387,10 @@ interface Look {
   from: NodeCount | undefined;
 }
 
-function keyOf(nodeId: string, table: SeriesTable): string {
-  return `${table.id}${nodeId}`;
-}
-
 function createCachedTable(nodeId: string, table: SeriesTable): CachedTable {
   return {
     nodeId,
+    weight: SERIES_PER_TABLE + table.series.length,
     hashes: seriesHashes(nodeId, table.series),
     admitted: new Uint8Array(table.series.length),
     refused: 0,

@@ -45,6 +45,8 @@ const HELLO: Omit<Hello, 'timeMs'> = {
   sequenceWindow: 16,
   epochsPerNode: 8,
   maxHoursPerBatch: 24,
+  rememberedTables: 64,
+  rememberedTableBytes: 2 * 1024 * 1024,
 };
 
 /** Runs all steps against `command`, or a client that connects, and returns the exit code. */

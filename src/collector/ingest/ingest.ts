@@ -9,6 +9,7 @@ import type { Logger } from 'pino';
 import type { Admission, Verdict } from '../admission/admission.ts';
 import type { BackpressureGate } from '../admission/backpressure-gate.ts';
 import { BatchDecoder, type DecodeLimits } from '../../codec/decode-batch.ts';
+import { REMEMBERED_TABLES } from '../../codec/remembered-tables.ts';
 import type { IngestMetrics } from './ingest-metrics.ts';
 import type { AppendLog } from '../../journal/append-log.ts';
 import type { BatchOutcome } from '../../journal/ledger.ts';
@@ -64,7 +65,10 @@ export class Ingest {
 
   /** Called once per authenticated connection. */
   open(peer: PeerIdentity): IngestSession {
-    const decoder = new BatchDecoder(this.#options.decodeLimits);
+    const { admission } = this.#deps;
+    const decoder = new BatchDecoder(this.#options.decodeLimits, {
+      charge: (nodeId, bytes) => admission.chargeReading(peer, nodeId, bytes),
+    });
     return {
       hello: this.#hello(peer),
       receive: (frame) => this.#receive(peer, decoder, frame),
@@ -100,6 +104,8 @@ export class Ingest {
       maxTimestampAgeSecs: max_timestamp_age_secs,
       maxTimestampAheadSecs: max_timestamp_ahead_secs,
       maxHoursPerBatch: max_hours_per_batch,
+      rememberedTables: REMEMBERED_TABLES.tables,
+      rememberedTableBytes: REMEMBERED_TABLES.bytes,
       ...filter,
       timeMs: this.#deps.clock.nowMs(),
     };
@@ -119,6 +125,10 @@ export class Ingest {
     ledger.arrive(received);
     try {
       if (decoded.ok) return await this.#answer(peer, decoded.batch, received, frame.length);
+      if (decoded.reason === 'node_tables') {
+        const { reason, retryAfterMs, message } = decoded;
+        return this.#throttle(decoded, received, reason, retryAfterMs, message);
+      }
       return await this.#reject(peer, decoded, received, decoded.reason, decoded.message);
     } finally {
       ledger.leave(received);
@@ -151,7 +161,7 @@ export class Ingest {
     received: number,
     frameBytes: number,
   ): Promise<BatchAck> {
-    const { journal, gate, clock } = this.#deps;
+    const { journal, gate, clock, admission } = this.#deps;
     const { nodeId, samples, rejections } = verdict;
     gate.enter(frameBytes);
     try {
@@ -166,6 +176,7 @@ export class Ingest {
       });
     } catch (error) {
       this.#deps.logger.debug({ err: error, nodeId }, 'batch sent back: journal append failed');
+      admission.giveBack(verdict);
       return this.#sendBack(batch, received, error);
     } finally {
       gate.leave(frameBytes);
@@ -223,14 +234,13 @@ export class Ingest {
   }
 
   #throttle(
-    batch: Batch,
+    batch: { readonly epoch: number; readonly sequence: number },
     received: number,
     reason: ThrottleReason,
     retryAfterMs: number,
     message = `throttled: ${reason}`,
   ): BatchAck {
-    const throttled = { reason, count: batch.samples.series.length };
-    this.#deps.journal.ledger.book({ received, throttled });
+    this.#deps.journal.ledger.book({ received, throttled: { reason, count: received } });
     return { ...answerTo(batch), status: 'throttled', retryAfterMs, message };
   }
 }

@@ -127,6 +127,32 @@ describe('bytes after expansion', () => {
   });
 });
 
+describe('reading tables', () => {
+  const limits = { node_table_bytes_per_minute: 60_000 };
+
+  it('has a node that is over its budget wait, and no other', () => {
+    const { admission, clock } = worldWith(limits);
+    const read = (nodeId: string) => admission.chargeReading(peer(nodeId), '', 10_000);
+    expect(read('n')).toBe(0);
+    expect(read('n')).toBeGreaterThan(0);
+    expect(read('other')).toBe(0);
+    const [most, ...others] = admission.topUsers(1)['table_reading'] ?? [];
+    expect(most).toEqual({ nodeId: expect.any(String), share: expect.closeTo(0.735, 3) });
+    expect(others).toEqual([]);
+    clock.advance(read('n'));
+    expect(read('n')).toBe(0);
+  });
+
+  it('is paid by the peer itself where it claims another name, and by no connection', () => {
+    const { admission } = worldWith(limits);
+    for (let round = 0; round < 9; round += 1) {
+      admission.chargeReading(peer('n'), 'victim', 10_000);
+    }
+    expect(admission.chargeReading(peer('victim'), '', 10_000)).toBe(0);
+    expect(admission.chargeReading(peer('n'), 'n', 10_000)).toBeGreaterThan(0);
+  });
+});
+
 describe('new tables', () => {
   it('are paid for once, and beyond the limit of a minute have the batch come again', () => {
     const { admit, clock } = worldWith({ node_table_bytes_per_minute: 10_000 });
@@ -137,10 +163,21 @@ describe('new tables', () => {
     // Each counts for its bytes and for a kilobyte of what keeping it costs.
     expect(accepted).toBe(9);
     expect(admit('n', tableOf('m_0'), [NOW]).kind).toBe('accept');
-    expect(admit('n', tableOf('new'), [NOW])).toMatchObject({ reason: 'node_bytes' });
+    expect(admit('n', tableOf('new'), [NOW])).toMatchObject({ reason: 'node_tables' });
     expect(admit('other', tableOf('new'), [NOW]).kind).toBe('accept');
     clock.advance(60_000);
     expect(admit('n', tableOf('new'), [NOW]).kind).toBe('accept');
+  });
+
+  it('cost nothing where no sample of the batch is kept, and so not twice when it comes again', () => {
+    const { admission, admit } = worldWith();
+    admit('n', tableOf('m'), [NOW]);
+    const used = admission.mostUsedShares().get('table_bytes');
+    for (let round = 0; round < 100; round += 1) {
+      const verdict = admit('n', tableOf('old'), [hoursAgo(1000)]);
+      expect(verdict).toMatchObject({ kind: 'accept', rejections: [{ reason: 'too_old' }] });
+    }
+    expect(admission.mostUsedShares().get('table_bytes')).toBe(used);
   });
 
   it('that were sent back have not used up their node', () => {

@@ -67,14 +67,21 @@ describe('RateLimiter', () => {
     expect(charge(rates, 'a', 1000)).toBe(0);
   });
 
-  it('says how much of its bucket the node has used that has used most', () => {
+  it('says how much of its bucket each node has used', () => {
     const clock = new FakeClock(0);
     const rates = new RateLimiter(clock, 10, 10);
-    expect(rates.mostUsedShare()).toBe(0);
+    const shares = () => [...rates.usedShares()].map(({ nodeId, share }) => [nodeId, share]);
+    expect(shares()).toEqual([]);
     rates.take('a', 30);
     rates.take('b', 75);
-    expect(rates.mostUsedShare()).toBe(0.75);
+    expect(shares()).toEqual([
+      ['a', expect.closeTo(0.3)],
+      ['b', 0.75],
+    ]);
     clock.advance(2500);
-    expect(rates.mostUsedShare()).toBe(0.5);
+    expect(shares()).toEqual([
+      ['a', expect.closeTo(0.05)],
+      ['b', 0.5],
+    ]);
   });
 });

@@ -229,6 +229,25 @@ describe('SeriesLimiter', () => {
     expect(limiter.cachedTables).toBeLessThan(1000);
   });
 
+  it('makes room in the tables of the node with most, never in those of the others', () => {
+    const { limiter, clock, resolve } = limiterWith({ max_cardinality: 1 });
+    const neighbours = Array.from({ length: 20 }, (_, index) => `neighbour-${index}`);
+    const table = tableOf(...Array.from({ length: 300 }, (_, index) => `m${index}`));
+    for (const nodeId of neighbours) resolve(nodeId, table);
+    for (let round = 0; round < 3000; round += 1) {
+      clock.advance(100);
+      resolve('hostile', tableOf(`tiny-${round}`));
+    }
+    expect(neighbours.filter((nodeId) => !limiter.knows(nodeId, table))).toEqual([]);
+    expect(limiter.cachedTables).toBeLessThan(1000);
+    // What nobody used for ten minutes makes room first: a node that sends all the time loses none.
+    clock.advance(600_000);
+    resolve('steady', table);
+    for (let round = 0; round < 900; round += 1) resolve('another', tableOf(`tiny-${round}`));
+    expect(limiter.knows('steady', table)).toBe(true);
+    expect(neighbours.filter((nodeId) => limiter.knows(nodeId, table))).toEqual([]);
+  });
+
   it('does not free slots early or late when the wall clock jumps back', () => {
     const { limiter, admitted, clock } = limiterWith();
     admitted('n', tableOf('a'));

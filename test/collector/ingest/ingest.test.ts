@@ -10,6 +10,7 @@ import { createIngestMetrics } from '../../../src/collector/ingest/ingest-metric
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
 import { systemClock } from '../../../src/lib/clock.ts';
+import type { LimitsConfig } from '../../../src/config/schema.ts';
 import type { PeerIdentity } from '../../../src/domain/telemetry.ts';
 import { countedSamples } from '../../helpers/counted-samples.ts';
 import { openJournal, passTo } from '../../helpers/journal-bench.ts';
@@ -25,10 +26,13 @@ const PEER: PeerIdentity = {
 };
 const SAMPLES = 5;
 
-async function setUp(options: { journalBytes?: number; maxCardinality?: number } = {}) {
+async function setUp(
+  options: { journalBytes?: number; maxCardinality?: number } & Partial<LimitsConfig> = {},
+) {
+  const { journalBytes = 64 * 1024 * 1024, maxCardinality = 1000, ...others } = options;
   const dir = tempDir();
-  const journal = await openJournal(dir, { maxBytes: options.journalBytes ?? 64 * 1024 * 1024 });
-  const limits = testLimits({ max_cardinality: options.maxCardinality ?? 1000 });
+  const journal = await openJournal(dir, { maxBytes: journalBytes });
+  const limits = testLimits({ max_cardinality: maxCardinality, ...others });
   const gate = new BackpressureGate({ maxBatches: 100, maxBytes: 1_000_000 });
   const series = new SeriesLimiter(systemClock, limits, () => {});
   const admission = new Admission({
@@ -87,6 +91,8 @@ test('a session greets with the identity it will stamp and the limits in force',
     sequenceWindow: 1024,
     epochsPerNode: 8,
     maxHoursPerBatch: 24,
+    rememberedTables: 64,
+    rememberedTableBytes: 2 * 1024 * 1024,
     timeMs: expect.any(Number),
   });
 });
@@ -209,4 +215,31 @@ test('a batch that the closed journal does not take is not called a lack of room
   const ack = await session.receive(frameOf(1));
   expect(ack).toMatchObject({ status: 'throttled', message: expect.stringContaining('closed') });
   expect(journal.ledger.books.throttled).toEqual({ journal_unavailable: SAMPLES });
+});
+
+test('a batch that the journal does not take, however often, uses up nothing of its node', async () => {
+  const { ingest, journal } = await setUp({ node_samples_per_second: 1 });
+  const session = ingest.open(PEER);
+  await journal.close();
+  for (let round = 0; round < 20; round += 1) await session.receive(frameOf(1));
+  expect(journal.ledger.books.throttled).toEqual({ journal_unavailable: 20 * SAMPLES });
+});
+
+test('a node over its budget of new tables waits, on every connection, and its neighbour does not', async () => {
+  const { ingest, journal } = await setUp({ node_table_bytes_per_minute: 60_000 });
+  const tables = [300, 301, 302].map((series) => countedSamples(series, systemClock.nowMs()));
+  const frames = tables.map((samples, index) => frameOf(index + 1, samples));
+  const first = ingest.open(PEER);
+  expect(await first.receive(frames[0]!)).toMatchObject({ status: 'accepted' });
+  for (const session of [first, ingest.open(PEER)]) {
+    const ack = await session.receive(frames[1]!);
+    expect(ack).toMatchObject({ status: 'throttled', epoch: 1, sequence: 2 });
+    expect(ack.retryAfterMs).toBeGreaterThan(0);
+  }
+  expect(await first.receive(frameOf(4, tables[0]!))).toMatchObject({ status: 'accepted' });
+  const neighbour = ingest.open({ ...PEER, nodeIds: ['gpu-002'] });
+  expect(await neighbour.receive(frames[2]!)).toMatchObject({ status: 'accepted' });
+  const { accepted, books } = journal.ledger;
+  expect(books.throttled).toEqual({ node_tables: 602 });
+  expect(books.received).toBe(accepted + 602);
 });

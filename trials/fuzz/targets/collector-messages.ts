@@ -49,6 +49,8 @@ function validMessages(): Buffer[] {
     sequenceWindow: 1024,
     epochsPerNode: 8,
     maxHoursPerBatch: 24,
+    rememberedTables: 64,
+    rememberedTableBytes: 2 * 1024 * 1024,
     timeMs: 1_700_000_000_000,
   });
   const ack = encodeAck(
