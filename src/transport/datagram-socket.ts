@@ -18,6 +18,8 @@ export type DatagramHandler = (datagram: Buffer, from: dgram.RemoteInfo) => void
 
 export class DatagramSocket {
   readonly address: QuicAddress;
+  /** What the kernel gave of the buffer that was asked for. Known after the close as well. */
+  readonly receiveBufferBytes: number;
   readonly #socket: dgram.Socket;
   readonly #onSent = (error: Error | null) => {
     this.#sendsInFlight -= 1;
@@ -33,6 +35,9 @@ export class DatagramSocket {
     this.#socket = socket;
     const { address, port } = socket.address();
     this.address = { host: address, port };
+    // Linux doubles what it gives, for its own bookkeeping, and reports the double.
+    const bytes = socket.getRecvBufferSize();
+    this.receiveBufferBytes = process.platform === 'linux' ? bytes / 2 : bytes;
     socket.on('error', () => {
       this.#sendErrors += 1;
     });
@@ -61,13 +66,6 @@ export class DatagramSocket {
       const where = `${bind.host}:${bind.port}`;
       throw new OperatingError('CANNOT_BIND', `cannot bind UDP ${where}: ${why}`, { cause: error });
     }
-  }
-
-  /** What the kernel gave of the buffer that was asked for. */
-  get receiveBufferBytes(): number {
-    const bytes = this.#socket.getRecvBufferSize();
-    // Linux doubles what it gives, for its own bookkeeping, and says so.
-    return process.platform === 'linux' ? bytes / 2 : bytes;
   }
 
   get sent(): number {

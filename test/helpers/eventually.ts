@@ -7,11 +7,11 @@ const POLL_MS = 2;
 /** Resolves once `condition` holds; rejects naming `what` when it does not in time. */
 export async function eventually(
   what: string,
-  condition: () => boolean,
+  condition: () => boolean | Promise<boolean>,
   deadlineMs = 15_000,
 ): Promise<void> {
   const startedMs = performance.now();
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() - startedMs > deadlineMs) throw new Error(`did not happen: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

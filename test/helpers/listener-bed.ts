@@ -30,7 +30,6 @@ export interface ReceivedFrame {
 export class RecordingDoor implements Door {
   readonly frames: ReceivedFrame[] = [];
   readonly opened: PeerIdentity[] = [];
-  closed = 0;
   holds = false;
 
   open(peer: PeerIdentity) {
@@ -42,13 +41,7 @@ export class RecordingDoor implements Door {
       maxBatchBytes: 1000,
       maxBatchSamples: 10,
     };
-    return {
-      hello,
-      receive: (frame: Uint8Array) => this.#receive(peer, frame),
-      closed: () => {
-        this.closed += 1;
-      },
-    };
+    return { hello, receive: (frame: Uint8Array) => this.#receive(peer, frame) };
   }
 
   #receive(peer: PeerIdentity, frame: Uint8Array): Promise<BatchAck> {

@@ -248,7 +248,6 @@ function door(peer: { readonly nodeIds: readonly [string, ...string[]] }) {
   return {
     hello: { ...HELLO, nodeId: peer.nodeIds[0] },
     receive: async (frame: Uint8Array) => answer(decoder, frame),
-    closed() {},
   };
 }
 

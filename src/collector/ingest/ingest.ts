@@ -51,7 +51,6 @@ export interface IngestSession {
   readonly hello: Hello;
   /** Never rejects. The frame's bytes are used only until the first await. */
   receive(frame: Uint8Array): Promise<BatchAck>;
-  closed(): void;
 }
 
 export class Ingest {
@@ -72,7 +71,6 @@ export class Ingest {
     return {
       hello: this.#hello(peer),
       receive: (frame) => this.#receive(peer, decoder, frame),
-      closed: () => {},
     };
   }
 

@@ -33,7 +33,6 @@ export interface DoorSession {
   readonly hello: Hello;
   /** Never rejects. The frame is valid only until the call returns. */
   receive(frame: Uint8Array): Promise<BatchAck>;
-  closed(): void;
 }
 
 /** Sums over all sessions, kept by the sessions. */
@@ -180,7 +179,6 @@ export class Session {
     this.#totals.framesInFlight -= this.#framesInFlight;
     this.#countUnfinished(-this.#unfinishedBytes);
     this.#streams.clear();
-    this.#door.closed();
   }
 
   #openStream(streamId: number): StreamState {
