@@ -65,7 +65,7 @@ const COLUMN_IDENTITIES = [
 ] as const satisfies readonly IdentityKey[];
 
 /** Identities without a column of their own; they stand in `labels` under their canonical name. */
-const LABEL_IDENTITIES = [
+export const LABEL_IDENTITIES = [
   'gpu_instance_id',
   'gpu_instance_profile',
   'pci_bus_id',

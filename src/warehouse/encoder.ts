@@ -3,6 +3,7 @@
  * parquetjs-encoder.ts.
  */
 import type { ParquetConfig } from '../config/schema.ts';
+import { programVersion } from '../lib/program-version.ts';
 import type { SortedRows } from './sorted-rows.ts';
 
 /** The cells of numbered series. Equal texts have equal numbers, so that nobody hashes a string. */
@@ -33,4 +34,9 @@ export interface EncoderOptions {
   readonly compression: ParquetConfig['compression'];
   /** For the footer: which program wrote the file. */
   readonly createdBy: string;
+}
+
+/** Which program and library write a file, in the form that Parquet readers parse. */
+export function createdBy(encoder: ParquetConfig['encoder']): string {
+  return `telemetry-collector version ${programVersion()} (build ${encoder})`;
 }

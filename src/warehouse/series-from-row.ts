@@ -3,7 +3,7 @@
  * turns into the same point.
  */
 import type { MetricKind, Series } from '../domain/telemetry.ts';
-import { SERIES_COLUMNS } from './columns.ts';
+import { LABEL_IDENTITIES, SERIES_COLUMNS } from './columns.ts';
 
 const METRIC = columnIndex('metric');
 const UNIT = columnIndex('unit');
@@ -12,8 +12,6 @@ const LABELS = columnIndex('labels');
 const IDENTITIES = SERIES_COLUMNS.flatMap(({ name, nullable }, index) =>
   nullable ? [{ name, index }] : [],
 );
-/** Identities that stand in `labels`, under these names; see columns.ts. */
-const LABEL_IDENTITIES = ['gpu_instance_id', 'gpu_instance_profile', 'pci_bus_id'];
 
 /**
  * Rebuilds a series from its cells, in the order of `SERIES_COLUMNS`; '' in a nullable column is

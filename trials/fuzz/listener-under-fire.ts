@@ -30,9 +30,9 @@ import {
   createListenerMetrics,
   type ListenerSnapshot,
 } from '../../src/collector/listener/listener-metrics.ts';
-import { ALPN_PROTOCOL, type BatchAck, type Hello } from '../../src/domain/telemetry.ts';
+import { ALPN_PROTOCOL, type BatchAck } from '../../src/domain/telemetry.ts';
 import { must } from './fuzz-target.ts';
-import { validBatches } from './targets/wire-samples.ts';
+import { SAMPLE_HELLO, validBatches } from './targets/wire-samples.ts';
 
 const DEADLINE_MS = 10_000;
 const DECODE_LIMITS = {
@@ -43,25 +43,6 @@ const DECODE_LIMITS = {
   maxSeries: 10_000,
   maxTextCharacters: 1_000_000,
   maxTextPerByte: 32,
-};
-const HELLO: Omit<Hello, 'nodeId'> = {
-  schemaVersion: 1,
-  collectorId: 'fuzz',
-  maxBatchBytes: 65_536,
-  maxBatchSamples: 1000,
-  acceptsSeriesTableId: true,
-  maxNameBytes: 256,
-  maxLabelsPerSeries: 32,
-  maxLabelValueBytes: 1024,
-  maxTableSeries: 10_000,
-  maxTimestampAgeSecs: 604_800,
-  maxTimestampAheadSecs: 300,
-  sequenceWindow: 1024,
-  epochsPerNode: 8,
-  maxHoursPerBatch: 24,
-  rememberedTables: 64,
-  rememberedTableBytes: 2 * 1024 * 1024,
-  timeMs: 1_700_000_000_000,
 };
 const SILENT: QuicHandlers = {
   onConnected() {},
@@ -111,7 +92,7 @@ export class ListenerUnderFire {
     const config = configSchema.parse({
       // Half-open handshakes go quickly, so that the next ones have room.
       server: { listen_addr: '127.0.0.1:0', handshake_timeout_secs: 0.2 },
-      limits: { max_batch_bytes: HELLO.maxBatchBytes },
+      limits: { max_batch_bytes: SAMPLE_HELLO.maxBatchBytes },
       security: await writeCredentials(folder, authority),
     });
     const bugs: string[] = [];
@@ -246,7 +227,7 @@ async function writeCredentials(folder: string, authority: KeyPairPem) {
 function door(peer: { readonly nodeIds: readonly [string, ...string[]] }) {
   const decoder = new BatchDecoder(DECODE_LIMITS);
   return {
-    hello: { ...HELLO, nodeId: peer.nodeIds[0] },
+    hello: { ...SAMPLE_HELLO, nodeId: peer.nodeIds[0] },
     receive: async (frame: Uint8Array) => answer(decoder, frame),
   };
 }

@@ -8,7 +8,9 @@ import { nearestName } from '../../config/nearest-name.ts';
 import { errorCode, errorMessage, OperatingError } from '../../lib/errors.ts';
 import { programVersion } from '../../lib/program-version.ts';
 import { EXIT_CODES, exitCode } from './exit-codes.ts';
+import type { CheckConfigOptions } from './check-config.ts';
 import type { Host } from './host.ts';
+import type { MakeCertificatesOptions } from './make-certificates.ts';
 import { addDeadLetter, addJournal, addWarehouse } from './repair-commands.ts';
 import type { ConformanceOptions } from './run-conformance.ts';
 
@@ -97,20 +99,6 @@ function addCheckConfig(program: Command, host: Host, report: Report): void {
     });
 }
 
-interface CheckConfigOptions {
-  readonly offline?: boolean;
-  readonly json?: boolean;
-}
-
-interface CertsOptions {
-  readonly out: string;
-  readonly serverName: readonly string[];
-  readonly node: readonly string[];
-  readonly days: number;
-  readonly force?: boolean;
-  readonly bad?: boolean;
-}
-
 function addCerts(program: Command, host: Host, report: Report): void {
   program
     .command('certs')
@@ -121,7 +109,7 @@ function addCerts(program: Command, host: Host, report: Report): void {
     .option('--days <number>', 'days that the certificates are valid', positiveNumber, 365)
     .option('--force', 'replace existing files, including the authority')
     .option('--bad', 'also make certificates that must be refused, in bad/')
-    .action(async (options: CertsOptions) => {
+    .action(async (options: MakeCertificatesOptions) => {
       const { makeCertificates } = await import('./make-certificates.ts');
       await makeCertificates(options, host.out);
       report(exitCode('ok'));

@@ -192,6 +192,16 @@ function createDenylistMetrics(
   };
 }
 
+/** Before the first connection. */
+export const NO_TRAFFIC: TrafficCounters = {
+  framesBidi: 0,
+  framesUni: 0,
+  streamBytes: 0,
+  acksSent: 0,
+  streamResets: 0,
+  readingPauses: 0,
+};
+
 const NOT_STARTED: ListenerSnapshot = {
   connections: 0,
   handshakes: 0,
@@ -202,14 +212,7 @@ const NOT_STARTED: ListenerSnapshot = {
   ackBytesQueued: 0,
   isPaused: false,
   receiveBufferBytes: 0,
-  traffic: {
-    framesBidi: 0,
-    framesUni: 0,
-    streamBytes: 0,
-    acksSent: 0,
-    streamResets: 0,
-    readingPauses: 0,
-  },
+  traffic: NO_TRAFFIC,
   quic: {
     datagramsReceived: 0,
     bytesReceived: 0,

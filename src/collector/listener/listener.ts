@@ -24,7 +24,7 @@ import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
 import { FailureLog } from './failure-log.ts';
 import { Gatekeeper } from './gatekeeper.ts';
-import type { ListenerMetrics, ListenerSnapshot } from './listener-metrics.ts';
+import { type ListenerMetrics, type ListenerSnapshot, NO_TRAFFIC } from './listener-metrics.ts';
 import { readPeerIdentity } from './peer-identity.ts';
 import { type DoorSession, Session, type SessionTotals } from './session.ts';
 
@@ -396,15 +396,5 @@ function sideOf(reason: QuicCloseReason): 'peer' | 'local' {
 }
 
 function emptyTotals(): SessionTotals {
-  return {
-    framesBidi: 0,
-    framesUni: 0,
-    streamBytes: 0,
-    acksSent: 0,
-    streamResets: 0,
-    readingPauses: 0,
-    streams: 0,
-    framesInFlight: 0,
-    unfinishedFrameBytes: 0,
-  };
+  return { ...NO_TRAFFIC, streams: 0, framesInFlight: 0, unfinishedFrameBytes: 0 };
 }

@@ -1,5 +1,5 @@
 /**
- * What an agent reads: a collector that is broken, or somebody in its place.
+ * What an agent reads: a broken collector, or an impostor.
  */
 import {
   decodeCollectorMessage,
@@ -8,7 +8,7 @@ import {
 } from '../../../src/codec/collector-message.ts';
 import { OperatingError } from '../../../src/lib/errors.ts';
 import { type FuzzTarget, must } from '../fuzz-target.ts';
-import { WIRE_TOKENS } from './wire-samples.ts';
+import { SAMPLE_HELLO, WIRE_TOKENS } from './wire-samples.ts';
 
 /** Hello and BatchAck. */
 export function collectorMessageTarget(): FuzzTarget {
@@ -33,26 +33,7 @@ export function collectorMessageTarget(): FuzzTarget {
 }
 
 function validMessages(): Buffer[] {
-  const hello = encodeHello({
-    schemaVersion: 1,
-    collectorId: 'collector',
-    nodeId: 'node-1',
-    maxBatchBytes: 1_048_576,
-    maxBatchSamples: 1000,
-    acceptsSeriesTableId: true,
-    maxNameBytes: 256,
-    maxLabelsPerSeries: 32,
-    maxLabelValueBytes: 1024,
-    maxTableSeries: 10_000,
-    maxTimestampAgeSecs: 604_800,
-    maxTimestampAheadSecs: 300,
-    sequenceWindow: 1024,
-    epochsPerNode: 8,
-    maxHoursPerBatch: 24,
-    rememberedTables: 64,
-    rememberedTableBytes: 2 * 1024 * 1024,
-    timeMs: 1_700_000_000_000,
-  });
+  const hello = encodeHello(SAMPLE_HELLO);
   const ack = encodeAck(
     {
       epoch: 1_753_000_000_000,

@@ -1,8 +1,9 @@
 /**
- * Valid batches in every form that the contract allows, as seeds for damage.
+ * Valid messages: batches in every form that the contract allows, as seeds for damage, and a Hello.
  */
 import { contractType } from '../../../src/codec/messages.ts';
 import { seriesTableId } from '../../../src/codec/series-table.ts';
+import type { Hello } from '../../../src/domain/telemetry.ts';
 
 const TIME_MS = 1_753_000_000_000;
 
@@ -22,6 +23,28 @@ const COLUMNS = {
   series: [0, 1, 2],
   timestamp_delta_ms: [TIME_MS, 0, 15_000],
   value: [1, 2.5, -3],
+};
+
+/** What a collector with small limits says first. */
+export const SAMPLE_HELLO: Hello = {
+  schemaVersion: 1,
+  collectorId: 'fuzz',
+  nodeId: 'node-1',
+  maxBatchBytes: 65_536,
+  maxBatchSamples: 1000,
+  acceptsSeriesTableId: true,
+  maxNameBytes: 256,
+  maxLabelsPerSeries: 32,
+  maxLabelValueBytes: 1024,
+  maxTableSeries: 10_000,
+  maxTimestampAgeSecs: 604_800,
+  maxTimestampAheadSecs: 300,
+  sequenceWindow: 1024,
+  epochsPerNode: 8,
+  maxHoursPerBatch: 24,
+  rememberedTables: 64,
+  rememberedTableBytes: 2 * 1024 * 1024,
+  timeMs: 1_700_000_000_000,
 };
 
 /** An encoded message of the contract. */

@@ -17,7 +17,7 @@
 import { randomBytes } from 'node:crypto';
 import { assert, errorCode, errorMessage, OperatingError } from '../../../lib/errors.ts';
 import type { Writer, WriterDeps, WriterProgress, WriterRecord, WriterTask } from '../writer.ts';
-import { createdBy } from '../../../warehouse/created-by.ts';
+import { createdBy } from '../../../warehouse/encoder.ts';
 import { notOwned, Publisher } from './publisher.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
 import { Retention, totalBytes } from './retention.ts';
