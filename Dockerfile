@@ -32,7 +32,7 @@ COPY deploy/container.yaml /etc/horizon/telemetry-collector.yaml
 ENV TELEMETRY_COLLECTOR_OBSERVABILITY__METRICS_ADDR=0.0.0.0
 USER horizon
 VOLUME /var/lib/horizon/telemetry
-EXPOSE 5001/udp 9091/tcp
+EXPOSE 5001/udp 5001/tcp 9091/tcp
 # SIGTERM drains writers; give `docker stop` at least server.shutdown_timeout_secs (30 s).
 STOPSIGNAL SIGTERM
 # Whether the process answers. /readyz also fails while InfluxDB is down, which no restart mends.

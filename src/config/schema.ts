@@ -12,6 +12,9 @@ const seconds = (min: number, max: number) => z.number().min(min).max(max);
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 
+/** `server.tcp_listen_addr` of a collector that takes no TLS over TCP. */
+export const NO_TCP = 'off';
+
 /*
  * `describe` says what a key is for. `meta` adds what bounds cannot say: `allowed`, the words for
  * the accepted values, `secret`, for values that are never printed, and `live`, for keys that a
@@ -28,12 +31,12 @@ const server = z.strictObject({
     ),
   tcp_listen_addr: z
     .string()
-    .refine((text) => text === '' || parseSocketAddress(text) !== undefined)
-    .meta({ allowed: 'an IP address and a port, for example 0.0.0.0:5001, or nothing' })
+    .refine((text) => text === '' || text === NO_TCP || parseSocketAddress(text) !== undefined)
+    .meta({ allowed: 'an IP address and a port, for example 0.0.0.0:5001, or nothing, or off' })
     .default('')
     .describe(
       'TCP address and port for agents whose network blocks UDP: the same certificates and frames ' +
-        'over TLS 1.3. Empty: none.',
+        'over TLS 1.3. Empty: those of server.listen_addr; off: none.',
     ),
   max_connections: count(1, 100_000)
     .default(1000)

@@ -97,7 +97,7 @@ export class ListenerBed {
   ): Promise<TestListener> {
     const files = this.credentialFiles(credentials);
     const config = configSchema.parse({
-      server: { listen_addr: '127.0.0.1:0', ...settings.server },
+      server: { listen_addr: '127.0.0.1:0', tcp_listen_addr: 'off', ...settings.server },
       security: { ...files.paths, ...settings.security },
       limits: settings.limits ?? {},
     });

@@ -12,8 +12,6 @@ afterEach(() => scenario?.close());
 
 async function openScenario(): Promise<void> {
   scenario = await Scenario.open();
-  const { host, port } = scenario.deployment.listen;
-  scenario.deployment.configure({ server: { tcp_listen_addr: `${host}:${port}` } });
 }
 
 async function startAgent(nodeId: string, ...words: string[]): Promise<ChildProcess> {

@@ -91,7 +91,11 @@ export class ListenerUnderFire {
     const authority = await createAuthority('Fuzz CA');
     const config = configSchema.parse({
       // Half-open handshakes go quickly, so that the next ones have room.
-      server: { listen_addr: '127.0.0.1:0', handshake_timeout_secs: 0.2 },
+      server: {
+        listen_addr: '127.0.0.1:0',
+        tcp_listen_addr: 'off',
+        handshake_timeout_secs: 0.2,
+      },
       limits: { max_batch_bytes: SAMPLE_HELLO.maxBatchBytes },
       security: await writeCredentials(folder, authority),
     });

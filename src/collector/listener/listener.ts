@@ -6,10 +6,15 @@
  */
 import type { Logger } from 'pino';
 import { FrameBuffers } from '../../codec/frame-buffers.ts';
-import type { LimitsConfig, SecurityConfig, ServerConfig } from '../../config/schema.ts';
+import {
+  type LimitsConfig,
+  NO_TCP,
+  type SecurityConfig,
+  type ServerConfig,
+} from '../../config/schema.ts';
 import { parseSocketAddress } from '../../config/socket-address.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
-import { assert } from '../../lib/errors.ts';
+import { assert, errorMessage, OperatingError } from '../../lib/errors.ts';
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -18,6 +23,7 @@ import type {
   QuicEndpoint,
   QuicStack,
   QuicTransportOptions,
+  TransportName,
 } from '../../transport/quic-endpoint.ts';
 import { repeat } from '../../lib/repeat.ts';
 import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
@@ -88,9 +94,13 @@ export class Listener {
     const { clock, metrics, stack, tcpStack } = this.#deps;
     const { listen_addr, tcp_listen_addr } = this.#config.server;
     const gatekeeper = await this.#openGatekeeper();
-    const endpoint = await this.#openEndpoint(stack, listen_addr, gatekeeper);
+    const endpoint = await this.#openEndpoint(stack, bindOf(listen_addr), gatekeeper);
     this.#endpoints = [endpoint];
-    if (tcp_listen_addr !== '') await this.#openTcp(tcpStack, tcp_listen_addr, gatekeeper);
+    if (tcp_listen_addr !== NO_TCP) {
+      // Where the system chose the UDP port, TCP has the same one.
+      const bind = tcp_listen_addr === '' ? endpoint.address : bindOf(tcp_listen_addr);
+      await this.#openTcp(tcpStack, bind, gatekeeper);
+    }
     this.#gatekeeper = gatekeeper;
     gatekeeper.watch();
     this.#stopChecks = repeat(clock, CHECK_INTERVAL_MS, () => this.#checkSessions());
@@ -179,22 +189,25 @@ export class Listener {
   }
 
   /** A port that is taken must not leave the one of UDP open. */
-  async #openTcp(stack: QuicStack, addr: string, gatekeeper: Gatekeeper): Promise<void> {
+  async #openTcp(stack: QuicStack, bind: QuicAddress, gatekeeper: Gatekeeper): Promise<void> {
     try {
-      const endpoint = await this.#openEndpoint(stack, addr, gatekeeper);
+      const endpoint = await this.#openEndpoint(stack, bind, gatekeeper);
       this.#endpoints = [...this.#endpoints, endpoint];
       this.#deps.logger.info({ tcpListenAddress: endpoint.address }, 'listens for TLS over TCP');
     } catch (error) {
       await this.#endpoints[0]?.close(CLOSE_CODES.stopping, 'collector is stopping');
-      throw error;
+      const way = `free it, or set server.tcp_listen_addr (${NO_TCP}: no TLS over TCP)`;
+      throw new OperatingError('CANNOT_BIND', `${errorMessage(error)}; ${way}`, { cause: error });
     }
   }
 
-  #openEndpoint(stack: QuicStack, addr: string, gatekeeper: Gatekeeper): Promise<QuicEndpoint> {
+  #openEndpoint(
+    stack: QuicStack,
+    bind: QuicAddress,
+    gatekeeper: Gatekeeper,
+  ): Promise<QuicEndpoint> {
     const { server } = this.#config;
     const { clock, logger, metrics } = this.#deps;
-    const bind = parseSocketAddress(addr);
-    assert(bind !== undefined, 'addresses were validated with the configuration');
     return stack.openEndpoint(
       {
         bind,
@@ -208,7 +221,7 @@ export class Listener {
           handshakeTimeoutMs: server.handshake_timeout_secs * 1000,
           alwaysRetry: server.always_retry,
           handlers: {
-            onConnected: (connection) => this.#onConnected(connection, gatekeeper),
+            onConnected: (connection) => this.#onConnected(connection, gatekeeper, stack.transport),
             onData: (connection, streamId, bytes, fin) =>
               this.#sessions.get(connection)?.onData(streamId, bytes, fin),
             onReset: (connection, streamId) => this.#sessions.get(connection)?.onReset(streamId),
@@ -224,7 +237,7 @@ export class Listener {
     );
   }
 
-  #onConnected(connection: QuicConnection, gatekeeper: Gatekeeper): void {
+  #onConnected(connection: QuicConnection, gatekeeper: Gatekeeper, transport: TransportName): void {
     this.#deps.metrics.connectionAccepted();
     const chain = connection.peerCertificates();
     const result = readPeerIdentity(chain[0]);
@@ -244,7 +257,7 @@ export class Listener {
       this.#deny(connection, 'node_connections', `${nodeId} is connected too often: ${limit}`);
       return;
     }
-    this.#openSession(connection, identity);
+    this.#openSession(connection, identity, transport);
   }
 
   /**
@@ -265,7 +278,7 @@ export class Listener {
     return true;
   }
 
-  #openSession(connection: QuicConnection, identity: PeerIdentity): void {
+  #openSession(connection: QuicConnection, identity: PeerIdentity, transport: TransportName): void {
     const { logger, clock } = this.#deps;
     const [nodeId] = identity.nodeIds;
     this.#connectionsByNode.set(nodeId, (this.#connectionsByNode.get(nodeId) ?? 0) + 1);
@@ -278,8 +291,9 @@ export class Listener {
     this.#sessions.set(connection, session);
     if (this.#isPaused) session.pauseReading();
     const { fingerprint256 } = identity;
-    const remote = connection.remoteAddress;
-    logger.info({ connection: connection.id, nodeId, remote, fingerprint256 }, 'agent connected');
+    const { id, remoteAddress: remote } = connection;
+    const fields = { connection: id, nodeId, transport, remote, fingerprint256 };
+    logger.info(fields, 'agent connected');
   }
 
   #deny(connection: QuicConnection, word: CloseWord, reason: string): void {
@@ -377,6 +391,12 @@ export class Listener {
 
 function sum(endpoints: readonly QuicEndpoint[], of: (endpoint: QuicEndpoint) => number): number {
   return endpoints.reduce((total, endpoint) => total + of(endpoint), 0);
+}
+
+function bindOf(addr: string): QuicAddress {
+  const bind = parseSocketAddress(addr);
+  assert(bind !== undefined, 'addresses were validated with the configuration');
+  return bind;
 }
 
 function transportOf(server: ServerConfig): QuicTransportOptions {

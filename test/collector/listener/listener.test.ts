@@ -1,13 +1,17 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
+import net, { type AddressInfo } from 'node:net';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import {
   createAuthority,
   issueCertificate,
 } from '../../../src/collector/cli/development-certificates.ts';
+import type { QuicAddress } from '../../../src/transport/quic-endpoint.ts';
+import { tlsStack } from '../../../src/transport/tls/tls-endpoint.ts';
 import { BareClient } from '../../helpers/bare-client.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { ListenerBed } from '../../helpers/listener-bed.ts';
+import { QuicTestBed } from '../../helpers/quic-pair.ts';
 import { ShiftableClock } from '../../helpers/shiftable-clock.ts';
 import { KERNEL_GIVES_LARGEST, LARGEST_BUFFER_BYTES } from '../../helpers/socket-buffers.ts';
 import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
@@ -231,6 +235,37 @@ describe('a listener', () => {
     const text = await server.registry.metrics();
     expect(text).not.toContain('NaN');
     expect(await server.registry.metrics()).toContain('listener_connections 1');
+  });
+
+  test('takes TLS on the TCP port of the same number, unless that is off', async () => {
+    const tls = new QuicTestBed(tlsStack);
+    const connect = async ({ address }: { address: QuicAddress }) =>
+      tls.client(address, await authorities.agent('gpu-001'));
+    const server = await bed.listener(authorities.server, { server: { tcp_listen_addr: '' } });
+    const client = await connect(server);
+    await eventually('it connects', () => client.recorder.connected.length === 1);
+    expect(await server.metric('tcp_connections')).toBe(1);
+    expect(server.log.lines).toContainEqual(
+      expect.objectContaining({ msg: 'agent connected', transport: 'tls' }),
+    );
+    const closed = await connect(await bed.listener(authorities.server));
+    await eventually('no connection', () => closed.recorder.closed.length === 1);
+    expect(closed.recorder.connected).toEqual([]);
+    await tls.close();
+  });
+
+  test('does not start where its TCP port is taken, and says what to change', async () => {
+    const taken = net.createServer().listen(0, '127.0.0.1');
+    await once(taken, 'listening');
+    const { port } = taken.address() as AddressInfo;
+    const start = bed.listener(authorities.server, {
+      server: { tcp_listen_addr: `127.0.0.1:${port}` },
+    });
+    await expect(start).rejects.toMatchObject({
+      code: 'CANNOT_BIND',
+      message: expect.stringContaining('set server.tcp_listen_addr (off: no TLS over TCP)'),
+    });
+    await new Promise((resolve) => taken.close(resolve));
   });
 });
 

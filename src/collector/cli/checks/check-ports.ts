@@ -31,7 +31,8 @@ export async function checkPorts(config: Config): Promise<Check[]> {
     await check(list, bind, metrics, bindUdp);
     await checkBuffer(list, config.server.socket_buffer_bytes);
   }
-  const tcp = parseSocketAddress(config.server.tcp_listen_addr);
+  const { tcp_listen_addr: tcpAddr } = config.server;
+  const tcp = tcpAddr === '' ? quic : parseSocketAddress(tcpAddr);
   if (tcp !== undefined) {
     const bind = { key: 'server.tcp_listen_addr', what: 'TCP', ...tcp } as const;
     await check(list, bind, metrics, bindTcp);
