@@ -27,6 +27,7 @@ import { type Spool, type SpoolHealth, SpoolBudget, type SpooledBatch } from './
 import {
   type FoundSegment,
   type FoundSpool,
+  isWithoutRoom,
   keepAside,
   openSpoolDirectory,
 } from './spool-directory.ts';
@@ -64,7 +65,8 @@ export class DiskSpool implements Spool {
   readonly #options: DiskSpoolOptions;
   readonly #clock: Clock;
   readonly #logger: Logger;
-  readonly #lock: DirectoryLock;
+  /** Undefined until the disk has room for it. */
+  #lock: DirectoryLock | undefined;
   readonly #budget: SpoolBudget;
   readonly #segmentBytes: number;
   readonly #entries = new Map<string, Entry>();
@@ -80,11 +82,13 @@ export class DiskSpool implements Spool {
   #lostBatches = 0;
   #cancelSync: (() => void) | undefined;
   #cancelRetry: (() => void) | undefined;
+  #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   /**
-   * Creates the directory where there is none. Rejects with SPOOL_LOCKED, SPOOL_UNUSABLE or
-   * SPOOL_OF_OTHER_NODE, and leaves the directory as it was.
+   * Creates the directory where there is none. Rejects with SPOOL_LOCKED, SPOOL_LOCK_FAILED,
+   * SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE, and leaves the directory as it was. A disk without room
+   * is no reason to reject: the spool opens in memory and takes the directory once there is room.
    */
   static async open(
     options: DiskSpoolOptions,
@@ -92,27 +96,35 @@ export class DiskSpool implements Spool {
   ): Promise<DiskSpool> {
     const { dir, nodeId } = options;
     const logger = deps.logger.child({ spool: dir });
-    const found = await openSpoolDirectory(dir, nodeId, logger);
-    return new DiskSpool(options, { ...deps, logger }, found);
+    try {
+      const found = await openSpoolDirectory(dir, nodeId, logger);
+      return new DiskSpool(options, { ...deps, logger }, found);
+    } catch (error) {
+      if (!isWithoutRoom(error)) throw error;
+      const spool = new DiskSpool(options, { ...deps, logger }, undefined);
+      spool.#diskFailed(error);
+      return spool;
+    }
   }
 
   private constructor(
     options: DiskSpoolOptions,
     deps: { readonly clock: Clock; readonly logger: Logger },
-    found: FoundSpool,
+    found: FoundSpool | undefined,
   ) {
     this.#options = options;
     this.#clock = deps.clock;
     this.#logger = deps.logger;
-    this.#lock = found.lock;
+    this.#lock = found?.lock;
     this.#budget = new SpoolBudget(options.maxBytes);
     const share = Math.floor(options.maxBytes / SEGMENT_SHARE);
     this.#segmentBytes = Math.min(SEGMENT_BYTES_MAX, Math.max(SEGMENT_BYTES_MIN, share));
-    this.#segments = found.segments.map(({ segment }) => segment);
-    this.#lastNumber = found.lastNumber;
-    this.#damages = found.damages;
-    this.recovered = this.#recover(found.segments);
-    this.epoch = Math.max(options.newEpoch, lastEpochOf(found.segments) + 1);
+    const segments = found?.segments ?? [];
+    this.#segments = segments.map(({ segment }) => segment);
+    this.#lastNumber = found?.lastNumber ?? 0;
+    this.#damages = found?.damages ?? 0;
+    this.recovered = this.#recover(segments);
+    this.epoch = Math.max(options.newEpoch, lastEpochOf(segments) + 1);
     this.#retire();
   }
 
@@ -222,6 +234,7 @@ export class DiskSpool implements Spool {
 
   /** Moves what waits in memory to the disk, in order, until the disk fails. */
   #store(): void {
+    if (this.#lock === undefined) return;
     try {
       if (this.#active?.isGone === true) this.#evacuate(this.#active);
       for (const entry of this.#waiting) {
@@ -285,9 +298,37 @@ export class DiskSpool implements Spool {
     this.#cancelRetry?.();
     this.#cancelRetry = this.#clock.after(RETRY_INTERVAL_MS, () => {
       this.#cancelRetry = undefined;
+      if (this.#lock === undefined) this.#opening = this.#takeDirectory();
       // With nothing to store, the next batch tries.
-      if (this.#waiting.size > 0) this.#store();
+      else if (this.#waiting.size > 0) this.#store();
     });
+  }
+
+  /**
+   * Opens the directory for which there was no room at the start. What it holds of earlier runs
+   * stays there for the next start: batches are sent in the order of their numbers, and this run
+   * has begun.
+   */
+  async #takeDirectory(): Promise<void> {
+    const { dir, nodeId } = this.#options;
+    try {
+      const { lock, segments, lastNumber, damages } = await openSpoolDirectory(
+        dir,
+        nodeId,
+        this.#logger,
+      );
+      this.#lock = lock;
+      this.#lastNumber = lastNumber;
+      this.#damages += damages;
+      if (segments.length > 0) {
+        const fields = { files: segments.length };
+        this.#logger.warn(fields, 'batches of earlier runs stay in the spool until the next start');
+      }
+      this.#store();
+    } catch (error) {
+      if (!isWithoutRoom(error)) this.#logger.error({ err: error }, 'cannot open the spool');
+      this.#diskFailed(error);
+    }
   }
 
   /** Takes back into memory what a file holds that is not safe there. */
@@ -353,6 +394,8 @@ export class DiskSpool implements Spool {
   }
 
   async #close(): Promise<void> {
+    if (this.#lock === undefined) this.#cancelRetry?.();
+    await this.#opening;
     if (this.#waiting.size > 0) this.#store();
     this.#seal();
     this.#retire();
@@ -361,7 +404,7 @@ export class DiskSpool implements Spool {
     this.#cancelSync?.();
     this.#cancelRetry?.();
     for (const segment of this.#segments) segment.close();
-    await this.#lock.release();
+    await this.#lock?.release();
   }
 }
 

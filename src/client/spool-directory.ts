@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { type DirectoryLock, lockDirectory } from '../lib/directory-lock.ts';
-import { errorMessage, OperatingError } from '../lib/errors.ts';
+import { errorCode, errorMessage, OperatingError } from '../lib/errors.ts';
 import { type SegmentScan, type SpoolRecord, scanSegment } from './spool-format.ts';
 import { SpoolSegment, segmentNumber } from './spool-segment.ts';
 
@@ -36,7 +36,8 @@ export interface FoundSpool {
 
 /**
  * Takes the directory for this process, reads what is in it, and tells what is damaged. Rejects
- * with SPOOL_LOCKED, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE, and leaves the directory as it was.
+ * with SPOOL_LOCKED, SPOOL_LOCK_FAILED, SPOOL_UNUSABLE or SPOOL_OF_OTHER_NODE, and leaves the
+ * directory as it was.
  */
 export async function openSpoolDirectory(
   dir: string,
@@ -54,6 +55,11 @@ export async function openSpoolDirectory(
     if (error instanceof OperatingError) throw error;
     throw unusable(dir, error);
   }
+}
+
+/** Whether opening failed for want of room on the disk, which may come back. */
+export function isWithoutRoom(error: unknown): boolean {
+  return error instanceof OperatingError && ['ENOSPC', 'EDQUOT'].includes(errorCode(error.cause));
 }
 
 /** Moves a file into `damaged/`, and removes the oldest one there where there are too many. */

@@ -28,8 +28,9 @@ export class WarehouseOwner {
   }
 
   /**
-   * Throws OperatingError WAREHOUSE_LOCKED where another daemon has it, WAREHOUSE_FAILED where the
-   * directory cannot be made. `onLost` is called where another one has it later on.
+   * Throws OperatingError: WAREHOUSE_LOCKED where another daemon has it, WAREHOUSE_FAILED or
+   * WAREHOUSE_LOCK_FAILED where the disk refuses the directory or the lock. `onLost` is called
+   * where another one has it later on.
    */
   static async take(
     { root, collectorId }: { readonly root: string; readonly collectorId: string },
@@ -67,13 +68,9 @@ export class WarehouseOwner {
   }
 }
 
-/** Whether somebody else has it; a lock that the disk refused has a cause, and is tried again. */
+/** Whether another daemon has it. */
 function isTaken(error: unknown): error is OperatingError {
-  return (
-    error instanceof OperatingError &&
-    error.code === 'WAREHOUSE_LOCKED' &&
-    error.cause === undefined
-  );
+  return error instanceof OperatingError && error.code === 'WAREHOUSE_LOCKED';
 }
 
 async function lockOwner(directory: string): Promise<DirectoryLock> {

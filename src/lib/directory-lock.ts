@@ -37,22 +37,25 @@ const LOCK_FILE = /^\.lock-[0-9a-f]{32}\.(?:sock|new)$/;
 
 /**
  * Locks an existing directory for this process; `what` names it in messages, as in `journal`.
- * Throws OperatingError `<WHAT>_LOCKED` if another process has it, or if it cannot be locked.
+ * Throws OperatingError: `<WHAT>_LOCKED` where another process has it, `<WHAT>_LOCK_FAILED` with
+ * its cause where the directory does not take the lock's file.
  */
 export async function lockDirectory(dir: string, what: string): Promise<DirectoryLock> {
-  const code = `${what.toUpperCase()}_LOCKED`;
+  const room = what.toUpperCase();
   for (let attempt = 1; attempt <= TRIES; attempt++) {
     let lock: DirectoryLock | undefined;
     try {
       lock = process.platform === 'win32' ? await takePipe(dir) : await takeDirectory(dir);
     } catch (error) {
       const why = errorMessage(error);
-      throw new OperatingError(code, `cannot lock ${what} ${dir}: ${why}`, { cause: error });
+      const message = `cannot lock ${what} ${dir}: ${why}`;
+      throw new OperatingError(`${room}_LOCK_FAILED`, message, { cause: error });
     }
     if (lock !== undefined) return lock;
     if (attempt < TRIES) await sleep(commandClock, WAIT_MAX_MS * (randomBytes(1)[0]! / 255));
   }
-  throw new OperatingError(code, `cannot open ${what} ${dir}: another process has it open`);
+  const message = `cannot open ${what} ${dir}: another process has it open`;
+  throw new OperatingError(`${room}_LOCKED`, message);
 }
 
 /** Undefined if another process has the socket. */

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { AgentBench } from '../helpers/agent-bench.ts';
 import { FakeClock } from '../helpers/fake-clock.ts';
 import { gaugeTable, samplesOf } from '../helpers/sample-batches.ts';
+import { eventually } from '../helpers/eventually.ts';
 import { smallDisk } from '../helpers/small-disk.ts';
 import { openSpool, putAll, readable } from '../helpers/spool-bench.ts';
 
@@ -98,4 +99,37 @@ test('a spool opens on a disk that is full already', async () => {
   putAll(second.spool, [1]);
   for (const batch of batches) second.spool.remove(batch);
   expect(second.spool.usedBytes).toBeGreaterThan(0);
+});
+
+test('a spool opens where no file can be made, and uses the disk once one can', async () => {
+  const disk = smallDisk(1024 * 1024);
+  if (disk === undefined) return;
+  const dir = path.join(disk.dir, 'spool');
+  const first = await openSpool({ dir });
+  const before = putAll(first.spool, [1, 2, 3]);
+  await first.spool.close();
+
+  disk.fillInodes();
+  const clock = new FakeClock(NOW_MS);
+  const { spool, log } = await openSpool({ dir, newEpoch: 8 }, clock);
+  expect(log.lines.map(({ err }) => JSON.stringify(err))).toEqual([
+    expect.stringContaining('ENOSPC'),
+  ]);
+  const during = putAll(spool, [1, 2]);
+  clock.advance(RETRY_MS);
+  expect(spool.health).toMatchObject({ isDiskFailing: true, memoryBytes: 203 });
+  expect(readable(spool, during)).toHaveLength(2);
+
+  disk.emptyInodes();
+  await eventually('the disk is used', () => {
+    clock.advance(RETRY_MS);
+    return !spool.health.isDiskFailing;
+  });
+  expect(during.every((batch) => spool.isStored(batch))).toBe(true);
+  await expect(openSpool({ dir })).rejects.toMatchObject({ code: 'SPOOL_LOCKED' });
+  await spool.close();
+
+  const next = await openSpool({ dir });
+  expect(next.spool.recovered).toEqual([...before, ...during]);
+  expect(readable(next.spool, next.spool.recovered)).toHaveLength(5);
 });

@@ -6,6 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { onTestFinished, test, expect } from 'vitest';
 import { lockDirectory } from '../../src/lib/directory-lock.ts';
+import { smallDisk } from '../helpers/small-disk.ts';
 import { tempDir } from '../helpers/temp-dir.ts';
 
 const HOLDER = path.resolve(import.meta.dirname, '../helpers/lock-holder.mjs');
@@ -133,7 +134,17 @@ test('an owner whose directory was removed knows that it does not hold it any mo
 
 test('a directory that is not there cannot be locked, in words', async () => {
   await expect(lockDirectory('/nonexistent/here', 'spool')).rejects.toMatchObject({
-    code: 'SPOOL_LOCKED',
+    code: 'SPOOL_LOCK_FAILED',
     message: expect.stringMatching(/cannot lock spool \/nonexistent\/here: /),
+  });
+});
+
+test('a disk without room for the lock is not taken for another owner', async () => {
+  const disk = smallDisk(1024 * 1024);
+  if (disk === undefined) return;
+  disk.fillInodes();
+  await expect(lockDirectory(disk.dir, 'journal')).rejects.toMatchObject({
+    code: 'JOURNAL_LOCK_FAILED',
+    cause: { code: 'ENOSPC' },
   });
 });

@@ -8,7 +8,7 @@ import { loadConfig } from '../../config/load-config.ts';
 import { deadLetterDir } from '../../config/paths.ts';
 import { lockDirectory } from '../../lib/directory-lock.ts';
 import { commandClock } from '../../lib/clock.ts';
-import { OperatingError } from '../../lib/errors.ts';
+import { errorCode, OperatingError } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { listDeadLetterFiles, readDeadLetters } from '../writers/dead-letters.ts';
 import { InfluxClient } from '../writers/influx/influx-client.ts';
@@ -122,8 +122,8 @@ async function lockReplay(dir: string) {
   try {
     return await lockDirectory(dir, 'replay');
   } catch (error) {
-    throw new OperatingError('REPLAY_RUNS', `cannot replay ${dir}: another replay is running`, {
-      cause: error,
-    });
+    if (errorCode(error) !== 'REPLAY_LOCKED') throw error;
+    const message = `cannot replay ${dir}: another replay is running`;
+    throw new OperatingError('REPLAY_RUNS', message, { cause: error });
   }
 }

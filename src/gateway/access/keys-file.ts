@@ -72,7 +72,8 @@ export function readKeysFile(file: string): ApiKey[] {
 
 /**
  * Replaces the keys by what `change` makes of them; durable when it returns. Changes from this
- * machine wait for each other. Throws OperatingError KEYS_FILE or KEYS_LOCKED.
+ * machine wait for each other. Throws OperatingError KEYS_FILE, KEYS_LOCKED or
+ * KEYS_LOCK_FAILED.
  */
 export async function changeKeysFile(
   file: string,

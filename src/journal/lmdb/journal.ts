@@ -119,7 +119,7 @@ export class Journal implements AppendLog, LogHealth, Cursors {
 
   /**
    * Opens the directory and takes it over. Reads no records. Throws OperatingError: JOURNAL_LOCKED,
-   * JOURNAL_FORMAT, JOURNAL_DAMAGED, JOURNAL_FULL or JOURNAL_UNAVAILABLE.
+   * JOURNAL_LOCK_FAILED, JOURNAL_FORMAT, JOURNAL_DAMAGED, JOURNAL_FULL or JOURNAL_UNAVAILABLE.
    */
   static async open(options: JournalOptions): Promise<Journal> {
     makeDirectory(options.dir);
