@@ -65,9 +65,7 @@ export class UdpProxy {
   /** From now on the server sees another port; answers to the old one are lost. */
   async rebind(): Promise<void> {
     const old = this.#back;
-    const back = dgram.createSocket('udp4');
-    back.bind(0, '127.0.0.1');
-    await once(back, 'listening');
+    const back = await boundSocket();
     back.on('message', (datagram) => {
       const client = this.#client;
       if (client) this.#pass(() => this.#front.send(datagram, client.port, client.address));
@@ -99,4 +97,13 @@ export class UdpProxy {
     this.#heldBack?.();
     this.#heldBack = undefined;
   }
+}
+
+/** A socket on the loopback that drops what nobody listens for. */
+export async function boundSocket(): Promise<dgram.Socket> {
+  const socket = dgram.createSocket('udp4');
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  socket.on('message', () => {});
+  return socket;
 }

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{
-    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, Incoming,
-    ServerConfig, StreamId, Transmit, VarInt,
+    ClientConfig, Connection, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointEvent,
+    Incoming, ServerConfig, StreamId, Transmit, VarInt,
 };
 
 use crate::allocation::allocated_bytes;
@@ -32,8 +32,24 @@ pub struct Limits {
     pub always_retry: bool,
     pub connections: usize,
     pub handshakes: usize,
-    /// Past this many allocated bytes no stranger is taken, and handshakes go.
+    /// Past this many allocated bytes the oldest handshakes go; when none is left, no stranger is
+    /// taken.
     pub memory_bytes: usize,
+}
+
+impl Limits {
+    /// Before the host has said anything: nobody is taken, and what we open ourselves is let be.
+    pub const CLOSED: Self = Self {
+        is_accepting: false,
+        always_retry: false,
+        connections: 0,
+        handshakes: 0,
+        memory_bytes: usize::MAX,
+    };
+
+    fn is_memory_short(&self) -> bool {
+        allocated_bytes() >= self.memory_bytes
+    }
 }
 
 pub struct Engine {
@@ -56,12 +72,11 @@ impl Engine {
         server: Option<ServerConfig>,
         datagram_bytes: u16,
         keys: &[u8; ENDPOINT_KEY_BYTES],
-        limits: Limits,
     ) -> Outcome<Self> {
         let config = Arc::new(endpoint_config(datagram_bytes, keys)?);
         Ok(Self {
             endpoint: Endpoint::new(config, server.map(Arc::new), false, None),
-            limits,
+            limits: Limits::CLOSED,
             peers: Vec::new(),
             scheduled: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -185,6 +200,16 @@ impl Engine {
                 self.pump(now, number);
             }
         }
+        self.keep_memory_bound(now);
+    }
+
+    /// Handshakes may grow after they were let in.
+    fn keep_memory_bound(&mut self, now: Instant) {
+        while self.limits.is_memory_short()
+            && let Some(&oldest) = self.handshakes.front()
+        {
+            self.give_up_handshake(now, oldest);
+        }
     }
 
     fn take_input(&mut self, now: Instant, input: &[u8]) {
@@ -223,15 +248,13 @@ impl Engine {
 
     /// Decides about a stranger whose first packet is whole.
     fn meet(&mut self, now: Instant, incoming: Incoming, at: usize) {
-        let Limits { is_accepting, always_retry, connections, handshakes, memory_bytes } =
-            self.limits;
-        let is_full = self.open >= connections;
+        let Limits { is_accepting, always_retry, connections, handshakes, .. } = self.limits;
+        let is_short = self.limits.is_memory_short();
+        let is_full = self.open >= connections || is_short;
         let refusal = if !is_accepting {
             Some(Refusal::Stopping)
-        } else if allocated_bytes() >= memory_bytes {
-            Some(Refusal::Memory)
         } else if is_full && self.handshakes.is_empty() {
-            Some(Refusal::Full)
+            Some(if is_short { Refusal::Memory } else { Refusal::Full })
         } else {
             None
         };
@@ -292,13 +315,20 @@ impl Engine {
         self.schedule(handle.0);
     }
 
+    /// Tells the peer once and frees its memory now: quinn would keep it for three timeouts, in which
+    /// others begin as fast as they are given up.
     fn give_up_handshake(&mut self, now: Instant, number: usize) {
         self.handshakes.retain(|&other| other != number);
-        let Some(peer) = self.peers[number].as_mut() else { return };
-        peer.give_up(now, REFUSED);
+        let Some(mut peer) = self.peers[number].take() else { return };
+        peer.connection.close(now, REFUSED, Bytes::new());
+        peer.transmit(now, &mut self.scratch, &mut self.records);
+        if let Some(time) = peer.timer {
+            self.timers.remove(&(time, number));
+        }
         self.open -= 1;
+        self.endpoint.handle_event(ConnectionHandle(number), EndpointEvent::drained());
         self.records.push(Kind::Closed, number, 2.0, By::Host as u32, &[]);
-        self.schedule(number);
+        self.records.push(Kind::Gone, number, 0.0, 0, &[]);
     }
 
     /// Does everything that is due for one connection.

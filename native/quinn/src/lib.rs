@@ -147,16 +147,9 @@ pub extern "C" fn open(is_server: u32) -> i32 {
             0 => None,
             _ => Some(tls::server_config(&module.credentials, bounds)?),
         };
-        let closed = Limits {
-            is_accepting: false,
-            always_retry: false,
-            connections: 0,
-            handshakes: 0,
-            memory_bytes: 0,
-        };
         let mut keys = [0; ENDPOINT_KEY_BYTES];
         keys.copy_from_slice(&module.input[..ENDPOINT_KEY_BYTES]);
-        module.engine = Some(Engine::new(server, bounds.datagram_bytes, &keys, closed)?);
+        module.engine = Some(Engine::new(server, bounds.datagram_bytes, &keys)?);
         Ok(0)
     })
 }

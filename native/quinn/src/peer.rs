@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use quinn_proto::{
-    Connection, ConnectionError, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
+    Connection, ConnectionError, Dir, Event, ReadError, StreamEvent, StreamId, VarInt, WriteError,
 };
 use rustls::pki_types::CertificateDer;
 
@@ -37,8 +37,10 @@ pub struct Peer {
     remote: SocketAddr,
     is_paused: bool,
     readable: VecDeque<StreamId>,
-    /// A stream of ours that bytes were written to.
-    written: Option<StreamId>,
+    /// Streams that bytes were written to and whose end was not.
+    written: Vec<StreamId>,
+    /// Streams whose end was written and which the peer has not wholly acknowledged.
+    finishing: Vec<StreamId>,
     closing: Option<Closing>,
 }
 
@@ -53,7 +55,8 @@ impl Peer {
             timer: None,
             is_paused: false,
             readable: VecDeque::new(),
-            written: None,
+            written: Vec::new(),
+            finishing: Vec::new(),
             closing: None,
         }
     }
@@ -62,24 +65,41 @@ impl Peer {
         self.is_paused = is_paused;
     }
 
-    /// Bytes that were taken; None where the stream is gone.
-    pub fn write(&mut self, stream: StreamId, bytes: &[u8], is_last: bool) -> Option<usize> {
-        self.written = Some(stream);
-        let mut stream = self.connection.send_stream(stream);
+    /// Bytes that were taken; None where the stream is gone, or not for us to write.
+    pub fn write(&mut self, id: StreamId, bytes: &[u8], is_last: bool) -> Option<usize> {
+        if id.dir() == Dir::Uni && id.initiator() != self.connection.side() {
+            return None;
+        }
+        let mut stream = self.connection.send_stream(id);
         let mut taken = 0;
         // Only a write that is refused makes the stack say when more may be written.
         while taken < bytes.len() {
             match stream.write(&bytes[taken..]) {
                 Ok(count) => taken += count,
-                Err(WriteError::Blocked) => return Some(taken),
-                Err(_) => return None,
+                Err(WriteError::Blocked) => {
+                    remember(&mut self.written, id);
+                    return Some(taken);
+                }
+                Err(_) => {
+                    self.forget(id);
+                    return None;
+                }
             }
         }
-        if is_last {
-            // It fails where the peer has stopped the stream, which needs no end then.
-            let _ = stream.finish();
+        // It fails where the peer has stopped the stream, which needs no end then.
+        if is_last && stream.finish().is_ok() {
+            self.written.retain(|&other| other != id);
+            remember(&mut self.finishing, id);
+        } else if !is_last {
+            remember(&mut self.written, id);
         }
         Some(taken)
+    }
+
+    /// The stream is over: nothing of it is waited for.
+    fn forget(&mut self, id: StreamId) {
+        self.written.retain(|&other| other != id);
+        self.finishing.retain(|&other| other != id);
     }
 
     /// Ends the connection once the peer has what was written before, or after `CLOSE_WAIT`.
@@ -90,12 +110,6 @@ impl Peer {
         // With a window of one byte, a write succeeds only when nothing is unacknowledged.
         self.connection.set_send_window(1);
         self.closing = Some(Closing { code, reason, deadline: now + CLOSE_WAIT });
-    }
-
-    /// Ends a handshake at once.
-    pub fn give_up(&mut self, now: Instant, code: VarInt) {
-        self.is_over = true;
-        self.connection.close(now, code, Bytes::new());
     }
 
     /// Carries out a close whose time has come; true where it did.
@@ -113,8 +127,11 @@ impl Peer {
     }
 
     fn is_all_acknowledged(&mut self) -> bool {
-        let Some(stream) = self.written else { return true };
-        !matches!(self.connection.send_stream(stream).write(&[]), Err(WriteError::Blocked))
+        let Self { connection, written, finishing, .. } = self;
+        let is_blocked = |&id: &StreamId| {
+            matches!(connection.send_stream(id).write(&[]), Err(WriteError::Blocked))
+        };
+        finishing.is_empty() && !written.iter().any(is_blocked)
     }
 
     /// The next time at which something is due.
@@ -149,7 +166,9 @@ impl Peer {
                 Event::Stream(StreamEvent::Writable { id }) => {
                     records.push(Kind::Writable, number, stream_value(id), 0, &[]);
                 }
+                Event::Stream(StreamEvent::Finished { id }) => self.forget(id),
                 Event::Stream(StreamEvent::Stopped { id, .. }) => {
+                    self.forget(id);
                     // It fails where the stream is over. The host finds out by its next write.
                     let _ = self.connection.send_stream(id).reset(VarInt::from_u32(0));
                     records.push(Kind::Writable, number, stream_value(id), 0, &[]);
@@ -253,6 +272,12 @@ impl Peer {
         }
         self.remote = remote;
         records.push_address(Kind::Moved, number, remote, &[]);
+    }
+}
+
+fn remember(streams: &mut Vec<StreamId>, id: StreamId) {
+    if !streams.contains(&id) {
+        streams.push(id);
     }
 }
 

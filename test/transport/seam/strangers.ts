@@ -1,10 +1,19 @@
 /** How many strangers are let in, and on what proof of their address. */
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { issueCertificate } from '../../../src/collector/cli/development-certificates.ts';
 import type { QuicStack } from '../../../src/transport/quic-endpoint.ts';
+import { buildInitial, captureClientHello } from '../../../trials/flood/attacks/initial-packets.ts';
 import { eventually } from '../../helpers/eventually.ts';
 import { QuicTestBed } from '../../helpers/quic-pair.ts';
-import { createTestAuthorities, type TestAuthorities } from '../../helpers/test-credentials.ts';
-import { UdpProxy } from '../../helpers/udp-proxy.ts';
+import {
+  createTestAuthorities,
+  SERVER_NAME,
+  type TestAuthorities,
+} from '../../helpers/test-credentials.ts';
+import { boundSocket, UdpProxy } from '../../helpers/udp-proxy.ts';
+
+/** What a server may send to an address that has not answered (RFC 9000 section 8.1). */
+const AMPLIFICATION_MAX = 3;
 
 /** The suite, over a stack. */
 export function strangersSuite(stack: QuicStack): void {
@@ -145,6 +154,29 @@ export function strangersSuite(stack: QuicStack): void {
       expect(server.refusals).toEqual(['stopping']);
       early.connection.write(early.connection.openStream('uni')!, Buffer.from('on'), true);
       await eventually('the early one goes on', () => server.recorder.bytes === 2);
+    });
+
+    test('who say nothing more get at most three times what they sent', async () => {
+      const handshakeTimeoutMs = 4000;
+      // With so many names the certificate is longer than what may be sent.
+      const names = Array.from({ length: 300 }, (_, i) => `collector-${i}.example.test`);
+      const request = { commonName: SERVER_NAME, dnsNames: [SERVER_NAME, ...names] };
+      const long = await issueCertificate(authorities.collectors, request);
+      const credentials = { ...long, caPem: authorities.agents.certPem };
+      const server = await bed.server(credentials, { accept: { handshakeTimeoutMs } });
+      const socket = await boundSocket();
+      const initial = buildInitial(captureClientHello(), Buffer.alloc(8, 7), Buffer.alloc(0));
+      let answered = 0;
+      socket.on('message', (datagram: Buffer) => {
+        answered += datagram.length;
+      });
+      const { port, host } = server.endpoint.address;
+      socket.send(initial, port, host);
+      // With all that is sent again until the handshake is given up.
+      await eventually('it is given up', () => server.recorder.closed.length === 1);
+      expect(answered).toBeGreaterThan(0);
+      expect(answered).toBeLessThanOrEqual(AMPLIFICATION_MAX * initial.length);
+      socket.close();
     });
 
     test('who leave a handshake half open are dropped at the deadline', async () => {
