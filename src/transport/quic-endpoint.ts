@@ -133,8 +133,10 @@ export interface QuicEndpointOptions {
   readonly accept?: QuicAcceptOptions;
   /** A handler threw: a bug. The connection it threw for is closed, the others go on. */
   readonly onError?: (error: unknown) => void;
-  /** The stack failed and was restarted; all its connections are lost. */
+  /** The stack failed and starts again; all its connections are lost. */
   readonly onPanic?: (why: string) => void;
+  /** The stack cannot start again; it is tried on. */
+  readonly onDown?: (why: string) => void;
 }
 
 /** Since the endpoint was opened. */
@@ -149,10 +151,12 @@ export interface QuicCounters {
   readonly datagramsDropped: number;
   /** Strangers asked to prove their address. */
   readonly retriesSent: number;
-  /** Times that the stack failed and was restarted; each time all its connections were lost. */
+  /** Times that the stack failed; each time all its connections were lost. */
   readonly panics: number;
   /** Memory that the stack has taken for itself and never gives back; 0 where it cannot tell. */
   readonly memoryBytes: number;
+  /** Whether the stack has failed and has not started again yet. */
+  readonly isDown: boolean;
 }
 
 export interface QuicEndpoint {

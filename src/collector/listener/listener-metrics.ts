@@ -223,6 +223,7 @@ const NOT_STARTED: ListenerSnapshot = {
     retriesSent: 0,
     panics: 0,
     memoryBytes: 0,
+    isDown: false,
   },
 };
 
@@ -253,6 +254,11 @@ const GAUGES: readonly (readonly [name: string, help: string, read: Read])[] = [
     'transport_memory_bytes',
     'Memory of the quinn stack, which never shrinks; 0 with quiche.',
     (s) => s.quic.memoryBytes,
+  ],
+  [
+    'transport_down',
+    'Whether the QUIC stack has failed and has not started again yet: 1 or 0.',
+    (s) => (s.quic.isDown ? 1 : 0),
   ],
   [
     'reading_paused',
@@ -287,7 +293,7 @@ const TOTALS: readonly (readonly [name: string, help: string, read: Read])[] = [
   ],
   [
     'transport_panics_total',
-    'Times that the QUIC stack failed and was restarted; all its connections were lost.',
+    'Times that the QUIC stack failed; each time all its connections were lost.',
     (s) => s.quic.panics,
   ],
 ];

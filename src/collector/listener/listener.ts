@@ -13,8 +13,10 @@ import {
   type ServerConfig,
 } from '../../config/schema.ts';
 import { parseSocketAddress } from '../../config/socket-address.ts';
+import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { assert, errorMessage, OperatingError } from '../../lib/errors.ts';
+import { repeat } from '../../lib/repeat.ts';
 import type {
   QuicAddress,
   QuicCloseReason,
@@ -25,8 +27,6 @@ import type {
   QuicTransportOptions,
   TransportName,
 } from '../../transport/quic-endpoint.ts';
-import { repeat } from '../../lib/repeat.ts';
-import { ALPN_PROTOCOL, type PeerIdentity } from '../../domain/telemetry.ts';
 import { CLOSE_CODES, type CloseWord, closeWord } from './close-codes.ts';
 import { FailureLog } from './failure-log.ts';
 import { Gatekeeper } from './gatekeeper.ts';
@@ -231,7 +231,8 @@ export class Listener {
           onRefused: (why) => metrics.refused(why),
         },
         onError: (error) => logger.error({ err: error }, 'BUG in a session; its connection closes'),
-        onPanic: (why) => logger.error({ why }, 'the QUIC stack failed and was restarted'),
+        onPanic: (why) => logger.error({ why }, 'the QUIC stack failed; its connections are lost'),
+        onDown: (why) => logger.error({ why }, 'the QUIC stack cannot start again; it is tried on'),
       },
       clock,
     );

@@ -15,7 +15,6 @@ import { isIP, isIPv4 } from 'node:net';
 import quiche from '@matrixai/quic/native/quiche.js';
 import type { Clock } from '../../lib/clock.ts';
 import { OperatingError } from '../../lib/errors.ts';
-import { type AcceptLoad, judgeStranger } from './acceptor.ts';
 import { TRANSPORT_CONNECTION_REFUSED, TRANSPORT_INTERNAL_ERROR } from '../close-reason.ts';
 import { buildRefusal } from '../connection-refusal.ts';
 import { DatagramSocket } from '../datagram-socket.ts';
@@ -32,6 +31,7 @@ import type {
   QuicRefusal,
   QuicStack,
 } from '../quic-endpoint.ts';
+import { type AcceptLoad, judgeStranger } from './acceptor.ts';
 import { AcceptConfig, buildConnectionConfig } from './quiche-config.ts';
 import {
   type ConnectionHost,
@@ -125,6 +125,7 @@ class QuicheEndpoint implements QuicEndpoint {
       retriesSent: this.#retriesSent,
       panics: 0,
       memoryBytes: 0,
+      isDown: false,
     };
   }
 

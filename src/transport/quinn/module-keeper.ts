@@ -1,8 +1,16 @@
 /**
  * Keeps an instance of the module running: gives it credentials and limits, takes up new ones, and
  * starts another instance when one panics. The endpoint calls the module only through `call`.
+ *
+ * After a panic the next instance starts at once. When panics come often, somebody may have found
+ * out how to cause them: then strangers must prove their address, and each start waits longer than
+ * the one before, so that panics cannot take the whole processor. A start that fails, for lack of
+ * memory or with credentials that are bad by now, waits in the same way and is tried again for as
+ * long as it takes. Meanwhile there is no instance, datagrams are dropped, and the rest of the
+ * process goes on.
  */
 import { hkdfSync, randomBytes } from 'node:crypto';
+import { Backoff } from '../../lib/backoff.ts';
 import type { Clock } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
 import type {
@@ -16,6 +24,8 @@ import { FAILED, QuinnModule } from './quinn-module.ts';
 
 /** As in tls.rs. */
 const ENDPOINT_KEY_BYTES = 72;
+/** The longest pause is short beside the time in which agents are expected back. */
+const START_BACKOFF = { initialMs: 500, maxMs: 8000 };
 
 /** Throws OperatingError BAD_CREDENTIALS where an instance would not take the trio. */
 export function tryCredentials(
@@ -30,13 +40,25 @@ export function tryCredentials(
   open(module, credentials);
 }
 
+/** What the keeper tells its endpoint. */
+export interface KeeperEvents {
+  /** A panic has cost the instance, and all connections with it. */
+  lost(why: string): void;
+  /** Another instance could not start; it is tried again. */
+  failed(error: unknown): void;
+}
+
 export class ModuleKeeper {
   readonly #compiled: WebAssembly.Module;
   readonly #options: QuicEndpointOptions;
   readonly #clock: Clock;
-  readonly #onLost: (why: string) => void;
+  readonly #events: KeeperEvents;
   readonly #recentPanics: PanicCount;
-  #module: QuinnModule;
+  readonly #startBackoff = new Backoff(START_BACKOFF);
+  /** Undefined between a panic and the next start. */
+  #module: QuinnModule | undefined;
+  #cancelStart = () => {};
+  #isClosed = false;
   #isAccepting = true;
   /** Strangers must prove their address because of panics. */
   #asksForProof = false;
@@ -47,42 +69,52 @@ export class ModuleKeeper {
   #retriesBefore = 0;
   #retries = 0;
 
-  /** `onLost` is called when a panic has cost an instance and the next one is there. */
+  /** Throws OperatingError BAD_CREDENTIALS. */
   constructor(
     compiled: WebAssembly.Module,
     options: QuicEndpointOptions,
     clock: Clock,
-    onLost: (why: string) => void,
+    events: KeeperEvents,
   ) {
     this.#compiled = compiled;
     this.#options = options;
     this.#clock = clock;
-    this.#onLost = onLost;
+    this.#events = events;
     this.#recentPanics = new PanicCount(clock);
     this.#module = this.#open();
   }
 
-  /** For `QuinnModule`'s own figures; everything else goes through `call`. */
-  get module(): QuinnModule {
-    return this.#module;
+  /** Whether there is no instance now. */
+  get isDown(): boolean {
+    return this.#module === undefined;
   }
 
   get panics(): number {
     return this.#panics;
   }
 
+  get memoryBytes(): number {
+    return this.#module?.memoryBytes ?? 0;
+  }
+
   /** Strangers asked to prove their address, over all instances. */
   get retries(): number {
-    this.#retries = this.#module.calls.retries();
+    this.#retries = this.call(({ calls }) => calls.retries()) ?? 0;
     return this.#retriesBefore + this.#retries;
   }
 
-  /** Runs `work` on the instance; undefined where that panicked. */
+  /**
+   * Runs `work` on the instance; undefined where it panicked or there is none. Throws what `work`
+   * throws as an OperatingError; everything else is a panic.
+   */
   call<T>(work: (module: QuinnModule) => T): T | undefined {
+    const module = this.#module;
+    if (module === undefined) return undefined;
     try {
-      return work(this.#module);
+      return work(module);
     } catch (error) {
-      this.#replace(error);
+      if (error instanceof OperatingError) throw error;
+      this.#lose(module, error);
       return undefined;
     }
   }
@@ -90,6 +122,12 @@ export class ModuleKeeper {
   stopAccepting(): void {
     this.#isAccepting = false;
     this.call((module) => this.#setLimits(module));
+  }
+
+  /** No instance starts any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelStart();
   }
 
   /** New credentials are for connections to come; bad ones leave the old ones in use. */
@@ -102,7 +140,7 @@ export class ModuleKeeper {
     if (credentials === undefined || credentials === this.#serverCredentials) return;
     this.#serverCredentials = credentials;
     try {
-      useCredentials(this.#module, 'server', credentials, transport.alpn);
+      this.call((module) => useCredentials(module, 'server', credentials, transport.alpn));
     } catch (error) {
       this.#options.onError?.(error);
     }
@@ -111,8 +149,11 @@ export class ModuleKeeper {
   /** For the connections that we open. Throws OperatingError BAD_CREDENTIALS. */
   connectWith(credentials: QuicCredentials): void {
     if (this.#clientCredentials === credentials) return;
-    useCredentials(this.#module, 'client', credentials, this.#options.transport.alpn);
-    this.#clientCredentials = credentials;
+    const { alpn } = this.#options.transport;
+    this.call((module) => {
+      useCredentials(module, 'client', credentials, alpn);
+      this.#clientCredentials = credentials;
+    });
   }
 
   #open(): QuinnModule {
@@ -142,15 +183,35 @@ export class ModuleKeeper {
     );
   }
 
-  #replace(error: unknown): void {
-    const { panic } = this.#module;
+  #lose(module: QuinnModule, error: unknown): void {
+    // The work may have called in here itself, and lost the instance before.
+    if (this.#module !== module) return;
+    this.#module = undefined;
     this.#panics += 1;
     this.#recentPanics.add();
     // As of the last time they were asked for: a lost instance answers no more.
     this.#retriesBefore += this.#retries;
     this.#retries = 0;
-    this.#module = this.#open();
-    this.#onLost(panic === '' ? errorMessage(error) : panic);
+    if (this.#recentPanics.isOften) this.#startLater();
+    else {
+      this.#startBackoff.reset();
+      this.#start();
+    }
+    this.#events.lost(module.panic === '' ? errorMessage(error) : module.panic);
+  }
+
+  #start(): void {
+    try {
+      this.#module = this.#open();
+    } catch (error) {
+      this.#startLater();
+      this.#events.failed(error);
+    }
+  }
+
+  #startLater(): void {
+    if (this.#isClosed) return;
+    this.#cancelStart = this.#clock.after(this.#startBackoff.nextDelayMs(), () => this.#start());
   }
 }
 

@@ -3,7 +3,7 @@
  * output. The layout and the numbers there and here are the same.
  */
 import { isIPv4, isIPv6 } from 'node:net';
-import type { QuicAddress } from '../quic-endpoint.ts';
+import type { QuicAddress, QuicRefusal } from '../quic-endpoint.ts';
 
 export const RECORD = {
   transmit: 1,
@@ -26,6 +26,17 @@ export const CLOSED_BY = {
   host: 5,
   reset: 6,
 } as const;
+
+/** By `extra` of a `refused` record. */
+export const REFUSALS: readonly (QuicRefusal | undefined)[] = [
+  undefined,
+  'stopping',
+  'max_connections',
+  'bad_packet',
+  'version',
+  'bad_token',
+  'memory',
+];
 
 /** `extra` of a `data` record. */
 export const STREAM_END = { open: 0, fin: 1, reset: 2 } as const;

@@ -12,13 +12,12 @@ import type {
   StreamKind,
 } from '../quic-endpoint.ts';
 import { WriteQueue } from '../write-queue.ts';
+import { STREAM_END } from './module-records.ts';
 import { FAILED, type QuinnModule } from './quinn-module.ts';
 
 /** What a connection needs of its endpoint. */
 export interface ConnectionHost {
-  /** The module that has the connection; another one after a panic, when it is over. */
-  readonly module: QuinnModule;
-  /** Runs `work` on the module; undefined where that panicked. */
+  /** Runs `work` on the module; undefined where that panicked, or has and there is none yet. */
   call<T>(work: (module: QuinnModule) => T): T | undefined;
   /** A turn of the module is needed. */
   plan(): void;
@@ -141,6 +140,13 @@ export class QuinnConnection implements QuicConnection {
       module.calls.connection_close(this.number, localClose.code, module.put(reason));
     });
     this.#host.plan();
+  }
+
+  /** Gives data to the handlers. */
+  handOn({ streamId, bytes, end }: HeldData): void {
+    const isEnd = end === STREAM_END.fin;
+    if (bytes.length > 0 || isEnd) this.handlers.onData(this, streamId, bytes, isEnd);
+    if (end === STREAM_END.reset) this.handlers.onReset(this, streamId);
   }
 
   /** The stream takes bytes again. */

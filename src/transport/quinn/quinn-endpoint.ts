@@ -5,14 +5,14 @@
  *   timers, write(), close() ──► one setImmediate a turn ──┘
  *
  * A panic inside the module costs its instance: every connection ends with an internal error, a new
- * instance takes over the socket, and peers come back. Nothing that arrives throws past this file;
- * a handler that throws costs its own connection.
+ * instance takes over the socket (module-keeper.ts), and peers come back. Nothing that arrives throws
+ * past this file; a handler that throws costs its own connection.
  */
 import { randomBytes } from 'node:crypto';
 import type { RemoteInfo } from 'node:dgram';
 import { isIP, isIPv4 } from 'node:net';
 import { type Clock, systemClock } from '../../lib/clock.ts';
-import { OperatingError } from '../../lib/errors.ts';
+import { errorMessage, OperatingError } from '../../lib/errors.ts';
 import { TRANSPORT_CONNECTION_REFUSED } from '../close-reason.ts';
 import { buildRefusal } from '../connection-refusal.ts';
 import { DatagramSocket } from '../datagram-socket.ts';
@@ -35,9 +35,9 @@ import {
   CLOSED_BY,
   type ModuleRecord,
   RECORD,
+  REFUSALS,
   readCertificates,
   readRecords,
-  STREAM_END,
 } from './module-records.ts';
 import {
   handshakeGivenUp,
@@ -53,16 +53,6 @@ const CLOSE_WAIT_MS = 2500;
 const HANDLERS_MS_MAX = 10;
 /** Datagrams of one turn that are kept until it runs; more run at once. */
 const PENDING_MAX = 1024;
-/** By the number of a refused record's `extra`, `Refusal` of records.rs. */
-const REFUSALS: readonly (QuicRefusal | undefined)[] = [
-  undefined,
-  'stopping',
-  'max_connections',
-  'bad_packet',
-  'version',
-  'bad_token',
-  'memory',
-];
 /** Refusals that are explained to the new peer, in words. */
 const REFUSAL_WORDS: Readonly<Partial<Record<QuicRefusal, string>>> = {
   stopping: 'stopping',
@@ -124,12 +114,11 @@ class QuinnEndpoint implements QuicEndpoint {
     this.#clock = clock;
     this.#socket = socket;
     this.#addresses = new AddressBook(!isIPv4(socket.address.host));
-    this.#keeper = new ModuleKeeper(compiled, options, clock, (why) => this.#panicked(why));
+    this.#keeper = new ModuleKeeper(compiled, options, clock, {
+      lost: (why) => this.#panicked(why),
+      failed: (error) => options.onDown?.(errorMessage(error)),
+    });
     socket.onDatagram((datagram, from) => this.#receive(datagram, from));
-  }
-
-  get module(): QuinnModule {
-    return this.#keeper.module;
   }
 
   get address(): QuicAddress {
@@ -141,11 +130,11 @@ class QuinnEndpoint implements QuicEndpoint {
   }
 
   get connections(): number {
-    return this.#keeper.module.calls.connections();
+    return this.call(({ calls }) => calls.connections()) ?? 0;
   }
 
   get handshakes(): number {
-    return this.#keeper.module.calls.handshakes();
+    return this.call(({ calls }) => calls.handshakes()) ?? 0;
   }
 
   get counters(): QuicCounters {
@@ -162,7 +151,8 @@ class QuinnEndpoint implements QuicEndpoint {
       },
       retriesSent: this.#keeper.retries,
       panics: this.#keeper.panics,
-      memoryBytes: this.#keeper.module.memoryBytes,
+      memoryBytes: this.#keeper.memoryBytes,
+      isDown: this.#keeper.isDown,
     };
   }
 
@@ -172,14 +162,18 @@ class QuinnEndpoint implements QuicEndpoint {
     }
     this.#checkReachable(options.remote);
     this.#keeper.connectWith(options.credentials);
-    const { module } = this.#keeper;
     const name = Buffer.from(options.serverName);
     const octets = this.#addresses.octetsOf(options.remote.host);
-    module.put(name, module.put(octets));
-    const number = module.calls.connect(name.length, options.remote.port);
-    if (number === FAILED) {
-      const where = `${options.serverName} at ${options.remote.host}:${options.remote.port}`;
+    const where = `${options.serverName} at ${options.remote.host}:${options.remote.port}`;
+    const number = this.call((module) => {
+      module.put(name, module.put(octets));
+      const result = module.calls.connect(name.length, options.remote.port);
+      if (result !== FAILED) return result;
       throw new OperatingError('BAD_ADDRESS', `cannot connect to ${where}: ${module.error()}`);
+    });
+    if (number === undefined) {
+      const why = 'the QUIC stack has failed and is about to start again';
+      throw new OperatingError('TRANSPORT_DOWN', `cannot connect to ${where}: ${why}`);
     }
     this.plan();
     return this.#add(number, options.remote, options.handlers, options.handshakeTimeoutMs);
@@ -224,6 +218,7 @@ class QuinnEndpoint implements QuicEndpoint {
       });
     }
     this.#isClosed = true;
+    this.#keeper.close();
     this.#cancelTimer();
     for (const connection of this.#connections.values()) {
       connection.end(connection.localClose ?? internalError('the endpoint closed'));
@@ -302,7 +297,10 @@ class QuinnEndpoint implements QuicEndpoint {
 
   #deliver(output: Buffer): void {
     const startedMs = new Map<QuinnConnection, number>();
+    const { panics } = this.#keeper;
     for (const record of readRecords(output)) {
+      // A handler's call may have cost the instance that the records are of.
+      if (this.#keeper.panics !== panics) return;
       try {
         this.#take(record, startedMs);
       } catch (error) {
@@ -368,7 +366,7 @@ class QuinnEndpoint implements QuicEndpoint {
     if (firstMs === undefined) startedMs.set(connection, nowMs);
     const hasHadItsTime = firstMs !== undefined && nowMs - firstMs >= HANDLERS_MS_MAX;
     if (connection.held.length === 0 && connection.isReading && !hasHadItsTime) {
-      handOn(connection, data);
+      connection.handOn(data);
       return;
     }
     if (connection.localClose !== undefined) return;
@@ -385,7 +383,7 @@ class QuinnEndpoint implements QuicEndpoint {
       const endMs = this.#clock.monotonicMs() + HANDLERS_MS_MAX;
       while (connection.held.length > 0 && connection.isReading) {
         try {
-          handOn(connection, connection.held.shift()!);
+          connection.handOn(connection.held.shift()!);
         } catch (error) {
           this.#handlerThrew(error, connection);
         }
@@ -462,8 +460,12 @@ class QuinnEndpoint implements QuicEndpoint {
 
   /** The datagram still lies in the input, with its header in front. */
   #answerRefused(at: number, words: string): void {
-    const head = this.#keeper.module.inputPart(at - 20, 20);
-    const datagram = this.#keeper.module.inputPart(at, head.readUInt16LE(0));
+    const parts = this.call((module) => {
+      const head = module.inputPart(at - 20, 20);
+      return { head, datagram: module.inputPart(at, head.readUInt16LE(0)) };
+    });
+    if (parts === undefined) return;
+    const { head, datagram } = parts;
     const header = parseLongHeader(datagram);
     if (header === undefined) return;
     const { destinationId, sourceId } = header;
@@ -472,7 +474,7 @@ class QuinnEndpoint implements QuicEndpoint {
     this.#socket.send(refusal, { host, port: head.readUInt16LE(2) });
   }
 
-  /** The instance is lost, and its connections with it; the next one has taken over the socket. */
+  /** The instance is lost, and its connections with it. */
   #panicked(why: string): void {
     this.#options.onPanic?.(why);
     const connections = this.#connections;
@@ -487,14 +489,4 @@ class QuinnEndpoint implements QuicEndpoint {
     this.#onEnded();
     this.plan();
   }
-}
-
-function handOn(
-  connection: QuinnConnection,
-  { streamId, bytes, end }: { streamId: number; bytes: Buffer; end: number },
-): void {
-  if (bytes.length > 0 || end === STREAM_END.fin) {
-    connection.handlers.onData(connection, streamId, bytes, end === STREAM_END.fin);
-  }
-  if (end === STREAM_END.reset) connection.handlers.onReset(connection, streamId);
 }

@@ -134,6 +134,7 @@ class TlsEndpoint implements QuicEndpoint {
       retriesSent: 0,
       panics: 0,
       memoryBytes: 0,
+      isDown: false,
     };
   }
 
