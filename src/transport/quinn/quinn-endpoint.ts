@@ -5,8 +5,8 @@
  *   timers, write(), close() ──► one setImmediate a turn ──┘
  *
  * A panic inside the module costs its instance: every connection ends with an internal error, a new
- * instance takes over the socket (module-keeper.ts), and peers come back. Nothing that arrives throws
- * past this file; a handler that throws costs its own connection.
+ * instance takes over the socket (module-keeper.ts), and peers come back. Nothing that arrives
+ * throws past this file; a handler that throws costs its own connection.
  */
 import { randomBytes } from 'node:crypto';
 import type { RemoteInfo } from 'node:dgram';
