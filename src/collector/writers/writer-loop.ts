@@ -16,7 +16,7 @@ import { errorMessage } from '../../lib/errors.ts';
 import { LagTracker } from './lag-tracker.ts';
 import type { RecordFeed } from './record-feed.ts';
 import { type BreakerState, RetryPolicy } from './retry-policy.ts';
-import { WakeUp } from './wake-up.ts';
+import { WakeUp } from '../../lib/wake-up.ts';
 import { WriteFault, type WriteFaultReason } from './write-fault.ts';
 import type { Writer, WriterLog, WriterProgress, WriterRecord } from './writer.ts';
 

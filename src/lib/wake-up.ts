@@ -1,7 +1,7 @@
 /**
  * A wait that can be cut short: the pause of a loop that has nothing to do until poked.
  */
-import type { Clock } from '../../lib/clock.ts';
+import type { Clock } from './clock.ts';
 
 export class WakeUp {
   readonly #clock: Clock;
