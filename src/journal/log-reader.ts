@@ -53,6 +53,8 @@ export interface LogReader {
   samplesUpTo(seq: number): number | undefined;
   /** A copy of an encoded series table; undefined where it is not stored. */
   table(id: string): Uint8Array | undefined;
+  /** The newest record that has been removed, and the samples up to it; 0 before the first. */
+  tail(): { readonly seq: number; readonly cumulativeSamples: number };
   /** The newest durable record; 0 before the first. */
   headSeq(): number;
   /** How often the journal has been opened for writing: rises when another process takes over. */

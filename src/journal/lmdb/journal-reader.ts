@@ -7,7 +7,7 @@ import type { Cursor } from './cursors.ts';
 import { JournalEnvironment, readJson } from './environment.ts';
 import { STATE_KEY, type StoredState } from './journal-state.ts';
 import type { DamagedRecord, JournalRecord, JournalSlice, LogReader } from '../log-reader.ts';
-import { decodeRecord, readPosition } from './record.ts';
+import { decodeRecord, ORIGIN, readPosition } from './record.ts';
 
 export class JournalReader implements LogReader {
   readonly #env: JournalEnvironment;
@@ -80,6 +80,13 @@ export class JournalReader implements LogReader {
   headSeq(): number {
     return this.#fresh(() => {
       return readJson<StoredState>(this.#env.tables.meta, STATE_KEY)?.head.seq ?? 0;
+    });
+  }
+
+  /** The newest record that has been removed, and what lies before it. */
+  tail(): { readonly seq: number; readonly cumulativeSamples: number } {
+    return this.#fresh(() => {
+      return readJson<StoredState>(this.#env.tables.meta, STATE_KEY)?.tail ?? ORIGIN;
     });
   }
 

@@ -1,7 +1,7 @@
 /**
  * Who may know whom: programs stand on shared rooms, data flows one way, and so do imports.
  *
- *     lib ← domain ← config, codec, transport, journal, warehouse ← client ← programs
+ *     lib ← domain ← config, codec, transport, journal, warehouse ← client, feed ← programs
  *
  * Programs never import each other. Only composition roots name what is behind a seam.
  */
@@ -43,7 +43,16 @@ export function partOf(file: string): string {
 }
 
 const BASE = ['lib', 'domain', 'schema', 'metrics'];
-const SHARED = [...BASE, 'config', 'codec', 'transport', 'journal', 'warehouse', 'observability'];
+const SHARED = [
+  ...BASE,
+  'config',
+  'codec',
+  'transport',
+  'journal',
+  'warehouse',
+  'observability',
+  'feed',
+];
 
 /** What each part may import, beside itself. Programs are not in anybody's list. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
@@ -62,18 +71,21 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   warehouse: BASE,
   observability: ['lib', 'metrics'],
   client: [...BASE, 'codec', 'transport'],
+  feed: [...BASE, 'codec'],
   agent: [...BASE, 'config', 'client', 'transport', 'observability'],
   'collector/listener': [...BASE, 'codec', 'transport'],
   'collector/admission': BASE,
   'collector/conformance': [...BASE, 'codec', 'transport'],
   'collector/ingest': [...BASE, 'codec', 'journal', 'collector/admission'],
   'collector/writers': [...BASE, 'journal', 'warehouse'],
+  'collector/feed': [...BASE, 'codec', 'journal', 'feed'],
   'collector/health': [...BASE, 'codec', 'journal', 'observability', 'collector/writers'],
   'collector/repair': [...BASE, 'warehouse', 'collector/writers'],
   collector: [
     ...SHARED,
     'collector/admission',
     'collector/cli',
+    'collector/feed',
     'collector/health',
     'collector/ingest',
     'collector/listener',
@@ -98,7 +110,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
 const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonly why: string }[] =
   [
     {
-      from: /^src\/collector\/(daemon|writers\/writer-worker|cli\/journal-commands)\.ts$/,
+      from: /^src\/collector\/(daemon|writers\/writer-worker|feed\/feed-worker|cli\/journal-commands)\.ts$/,
       to: /^src\/journal\/lmdb\//,
       why: 'composition roots choose the journal; its own commands look inside it',
     },
