@@ -1,6 +1,7 @@
 /**
  * Progress on its way to the main thread: one report at a time, and what comes up meanwhile becomes
- * one report more. So however slow the commits are, what waits for them is a single number.
+ * one report more. So however slow the commits are, what waits for them is a few numbers, and the
+ * names of files that were published meanwhile.
  */
 import { mergeProgress } from '../../journal/cursors.ts';
 import type { WriterProgress } from './writer.ts';
@@ -16,7 +17,8 @@ export class ProgressReporter {
   }
 
   report(progress: WriterProgress): void {
-    this.#waiting = mergeProgress(this.#waiting, progress);
+    const files = [...(this.#waiting?.files ?? []), ...(progress.files ?? [])];
+    this.#waiting = { ...mergeProgress(this.#waiting, progress), files };
     if (!this.#isUnderWay) this.#sendWaiting();
   }
 

@@ -20,8 +20,21 @@ export type WriterName = (typeof WRITER_NAMES)[number];
 /** One journalled batch as a writer sees it. The columns are the writer's until `write` settles. */
 export type WriterRecord = Omit<JournalRecord, 'cumulativeSamples'>;
 
-/** How far a writer has come, as the journal books it. */
-export type WriterProgress = CursorProgress;
+/** A file that readers of the warehouse can see since this progress. */
+export interface PublishedFile {
+  readonly path: string;
+  /** Start of the UTC hour of its rows, Unix ms. */
+  readonly hourMs: number;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly bytes: number;
+}
+
+/** How far a writer has come, as the journal books it, and what others can see of it now. */
+export interface WriterProgress extends CursorProgress {
+  /** The warehouse's files between the cursor of before and this one; absent for other writers. */
+  readonly files?: readonly PublishedFile[];
+}
 
 export interface Writer {
   /**

@@ -5,6 +5,8 @@
 import fs from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import type { SeriesTable } from '../../../src/domain/telemetry.ts';
+import { nodeFileSystem } from '../../../src/lib/filesystem.ts';
+import { listWarehouse } from '../../../src/warehouse/warehouse.ts';
 import type { WriterRecord } from '../../../src/collector/writers/writer.ts';
 import { faultyFileSystem } from '../../helpers/faulty-filesystem.ts';
 import { BENCH_START_MS, type Bench, createBench } from '../../helpers/warehouse-bench.ts';
@@ -107,6 +109,13 @@ async function live(pick: Pick, journal: readonly WriterRecord[], cursor: number
   return committed;
 }
 
+/** Files that hold rows on both sides of the cursor: nobody could join warehouse and journal there. */
+function filesAcross(cursor: number): string[] {
+  return listWarehouse(nodeFileSystem, bench.root)
+    .filter(({ firstSeq, lastSeq }) => firstSeq <= cursor && cursor < lastSeq)
+    .map((file) => file.path);
+}
+
 test('any history of crashes ends with every row once', async () => {
   const seed = Number(process.env.WAREHOUSE_SEED ?? Math.floor(Math.random() * 2 ** 32));
   for (let round = 0; round < ROUNDS; round++) {
@@ -117,6 +126,7 @@ test('any history of crashes ends with every row once', async () => {
     let cursor = 0;
     for (let lives = 0; lives < 12 && cursor < journal.at(-1)!.seq; lives++) {
       cursor = await live(pick, journal, cursor);
+      expect(filesAcross(cursor), `seed ${seed}, round ${round}`).toEqual([]);
     }
     const last = bench.open({}, { startCursor: cursor });
     const from = last.readFrom!();

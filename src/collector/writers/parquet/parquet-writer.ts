@@ -16,7 +16,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { assert, errorCode, errorMessage, OperatingError } from '../../../lib/errors.ts';
-import type { Writer, WriterDeps, WriterProgress, WriterRecord, WriterTask } from '../writer.ts';
+import type {
+  PublishedFile,
+  Writer,
+  WriterDeps,
+  WriterProgress,
+  WriterRecord,
+  WriterTask,
+} from '../writer.ts';
 import { createdBy } from '../../../warehouse/encoder.ts';
 import { notOwned, Publisher } from './publisher.ts';
 import { type CatalogEntry, CoveredRanges, recoverWarehouse } from './recovery.ts';
@@ -185,6 +192,7 @@ class ParquetWarehouseWriter implements Writer {
         if (reason !== undefined) await this.#seal(reason);
       }
       if (!this.#waiting.isEmpty || this.#takenSeq === this.#cursor) return;
+      if (this.#isInsideFile()) return;
       this.#noteProgress();
       this.#advance();
     });
@@ -201,7 +209,9 @@ class ParquetWarehouseWriter implements Writer {
   }
 
   flush(): Promise<WriterProgress | undefined> {
-    return this.#guard(() => this.#seal('stop'));
+    return this.#guard(async () => {
+      if (!this.#isInsideFile()) await this.#seal('stop');
+    });
   }
 
   async close(): Promise<void> {
@@ -261,10 +271,29 @@ class ParquetWarehouseWriter implements Writer {
       throw warehouseFault('write', error);
     }
     if (this.#cursor === this.#reportedCursor) return undefined;
+    const files = this.#filesBetween(this.#reportedCursor, this.#cursor);
     this.#reportedCursor = this.#cursor;
     const writtenSamples = this.#writtenSamples;
     this.#writtenSamples = 0;
-    return { cursor: this.#cursor, writtenSamples, deadLetteredSamples: 0 };
+    return { cursor: this.#cursor, writtenSamples, deadLetteredSamples: 0, files };
+  }
+
+  /** Those of a seal that failed or was cut short half way are among them. */
+  #filesBetween(before: number, cursor: number): PublishedFile[] {
+    return this.#files
+      .filter(({ lastSeq }) => before < lastSeq && lastSeq <= cursor)
+      .map(({ path, hourMs, firstSeq, lastSeq, bytes }) => {
+        return { path, hourMs, firstSeq, lastSeq, bytes };
+      });
+  }
+
+  /**
+   * Whether a file from before a crash goes beyond what is taken. The cursor must not stop inside
+   * such a file: who joins warehouse and journal at the cursor would leave out the rows that it
+   * holds behind the cursor, or have those beyond it twice.
+   */
+  #isInsideFile(): boolean {
+    return this.#takenSeq < this.#covered.lastSeq;
   }
 
   /** Going on after a failure without the lost records would leave them out for ever. */
@@ -298,7 +327,7 @@ class ParquetWarehouseWriter implements Writer {
   #earlySeal(): EarlySeal | undefined {
     const { seal_after_journal_bytes = 0, max_file_bytes, memory_bytes } = this.#settings;
     const waiting = this.#waiting;
-    if (waiting.isEmpty) return undefined;
+    if (waiting.isEmpty || this.#isInsideFile()) return undefined;
     if (waiting.bytes > memory_bytes) return 'memory';
     if (waiting.mostRows * this.#rowBytes >= max_file_bytes) return 'file_bytes';
     if (waiting.spilledBytes >= STAGING_PER_FILE * max_file_bytes) return 'staging';
@@ -314,7 +343,7 @@ class ParquetWarehouseWriter implements Writer {
    * is tried again before the next rotation, but not with a part of its records.
    */
   #isDue(): boolean {
-    if (this.#firstTakenSeq === undefined) return false;
+    if (this.#firstTakenSeq === undefined || this.#isInsideFile()) return false;
     const { clock } = this.#deps;
     if (this.#debt.isOwed) return this.#debt.isDue(this.#takenSeq);
     return clock.nowMs() >= this.#dueMs || clock.monotonicMs() >= this.#dueMonotonicMs;

@@ -25,8 +25,10 @@ import {
 /** Which hours are already in the warehouse for which records. */
 export class CoveredRanges {
   readonly #rangesByHour = new Map<number, SeqRange[]>();
+  #lastSeq = 0;
 
   add(hourMs: number, range: SeqRange): void {
+    this.#lastSeq = Math.max(this.#lastSeq, range.lastSeq);
     const ranges = this.#rangesByHour.get(hourMs);
     if (ranges === undefined) this.#rangesByHour.set(hourMs, [range]);
     else ranges.push(range);
@@ -49,6 +51,11 @@ export class CoveredRanges {
 
   get hours(): number {
     return this.#rangesByHour.size;
+  }
+
+  /** The last record that any of them covered, forgotten ones included; 0 before the first. */
+  get lastSeq(): number {
+    return this.#lastSeq;
   }
 }
 
