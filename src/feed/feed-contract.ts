@@ -55,8 +55,8 @@ export interface WelcomeMessage {
   readonly seq: number;
   readonly headSeq: number;
   readonly cursor: number;
-  /** 0 where nothing is being recovered; see `PublishedMessage`. */
-  readonly recoveringTo: number;
+  /** Files of an older journal hold some of the records up to here; 0 where there is none. */
+  readonly sharedUpTo: number;
   /** Whether there are warehouse files at all. */
   readonly hasFiles: boolean;
 }
@@ -106,8 +106,6 @@ export interface PublishedMessage {
   /** All records up to here are in files whose last seq is not above it. */
   readonly cursor: number;
   readonly files: readonly PublishedFile[];
-  /** Files of an older journal may hold records up to here that are not behind the cursor yet. */
-  readonly recoveringTo: number;
 }
 
 /** What the collector knows of a node. Times are Unix ms; 0 is never. */

@@ -62,12 +62,12 @@ function figures(written: number, deadLettered: number, pending: number) {
 const MESSAGES: readonly Exclude<CollectorMessage, { kind: 'unknown' }>[] = [
   {
     ...{ kind: 'welcome', version: 1, collectorId: 'c', source: 'c/j', seq: 1, headSeq: 2 },
-    ...{ cursor: 1, recoveringTo: 0, hasFiles: true },
+    ...{ cursor: 1, sharedUpTo: 0, hasFiles: true },
   },
   { kind: 'table', id: TABLE_ID, bytes: Uint8Array.of(1, 2, 3) },
   RECORDS,
   {
-    ...{ kind: 'published', cursor: 5, recoveringTo: 6 },
+    ...{ kind: 'published', cursor: 5 },
     files: [{ path: 'metrics/a.parquet', hourMs: 3_600_000, firstSeq: 1, lastSeq: 5, bytes: 9 }],
   },
   STATUS,

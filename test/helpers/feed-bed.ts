@@ -99,7 +99,7 @@ export class FeedBed {
     await passTo(this.journal, WRITER, cursor, { size });
     const file = { path: `metrics/${cursor}.parquet`, hourMs: 0, firstSeq: 1, bytes: 1 };
     const files = [{ ...file, lastSeq: cursor }];
-    this.server.published({ cursor, files, recoveringTo: 0 });
+    this.server.published({ cursor, files });
   }
 
   /** A client that is closed when the test ends. */
@@ -120,7 +120,13 @@ export class FeedBed {
       },
       {
         ...{ socketPath: this.socketPath, collectorId: 'collector', source: this.source },
-        ...{ hasFiles: true, maxReaders: 4, maxQueueBytes: 1 << 20, stallMs: 30_000 },
+        ...{
+          hasFiles: true,
+          sharedUpTo: 0,
+          maxReaders: 4,
+          maxQueueBytes: 1 << 20,
+          stallMs: 30_000,
+        },
         headSeq: this.journal.headSeq,
         cursor: this.journal.cursor(WRITER),
         ...this.#settings,

@@ -43,7 +43,7 @@ export type FeedJournal = Pick<LogReader, 'read' | 'table' | 'tail' | 'samplesUp
 /** What all readers share. */
 export interface FeedState extends Omit<FeedPlace, 'tailSeq'> {
   readonly collectorId: string;
-  readonly recoveringTo: number;
+  readonly sharedUpTo: number;
   /** The newest status, framed. */
   readonly status: Uint8Array | undefined;
 }
@@ -179,8 +179,8 @@ export class FeedReader {
     this.#seq = verdict.seq;
     this.#samples = journal.samplesUpTo(verdict.seq);
     this.#isFollowing = true;
-    const { collectorId, source, headSeq, cursor, recoveringTo, hasFiles } = state;
-    const place = { source, headSeq, cursor, recoveringTo, hasFiles };
+    const { collectorId, source, headSeq, cursor, sharedUpTo, hasFiles } = state;
+    const place = { source, headSeq, cursor, sharedUpTo, hasFiles };
     const welcome = { collectorId, ...place, version: FEED_VERSION, seq: this.#seq };
     this.#send(encodeFrame(encodeCollectorMessage({ kind: 'welcome', ...welcome })));
     void this.#follow();

@@ -41,9 +41,9 @@ export class FeedServer {
   constructor(deps: FeedServerDeps, settings: FeedSettings) {
     this.#deps = deps;
     this.#settings = settings;
-    const { source, collectorId, hasFiles, headSeq, cursor } = settings;
-    const place = { headSeq, cursor, recoveringTo: 0 };
-    this.#state = { source, collectorId, hasFiles, ...place, status: undefined };
+    const { source, collectorId, hasFiles, sharedUpTo, headSeq, cursor } = settings;
+    const place = { source, hasFiles, sharedUpTo, headSeq, cursor };
+    this.#state = { ...place, collectorId, status: undefined };
     this.#server = net.createServer((socket) => this.#accept(socket));
     this.#server.maxConnections = settings.maxReaders + REFUSALS_AT_ONCE;
   }
@@ -80,7 +80,6 @@ export class FeedServer {
 
   published(message: Omit<PublishedMessage, 'kind'>): void {
     this.#state.cursor = Math.max(this.#state.cursor, message.cursor);
-    this.#state.recoveringTo = message.recoveringTo;
     if (this.#readers.size === 0) return;
     const frame = encodeFrame(encodeCollectorMessage({ kind: 'published', ...message }));
     for (const reader of [...this.#readers]) reader.published(frame);

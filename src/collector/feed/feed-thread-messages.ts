@@ -10,6 +10,8 @@ export interface FeedSettings {
   readonly source: string;
   /** Whether the Parquet writer is on. */
   readonly hasFiles: boolean;
+  /** Up to which record the journal is a copy of an older one; 0 where it is none. */
+  readonly sharedUpTo: number;
   readonly headSeq: number;
   /** Up to here, records are in warehouse files; the tail of the journal where there are none. */
   readonly cursor: number;

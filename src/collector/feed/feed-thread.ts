@@ -1,8 +1,8 @@
 /**
  * The feed, seen from the main thread: a worker (feed-worker.ts) serves the readers. The main
  * thread tells it which record is durable, which files are published and, once a second while
- * somebody reads, how the collector is. None of that is work for a sample, and none of it waits for the
- * feed: a worker that hangs or dies costs readers their connection, and agents nothing.
+ * somebody reads, how the collector is. None of that is work for a sample, and none of it waits
+ * for the feed: a worker that hangs or dies costs readers their connection, and agents nothing.
  *
  *     stopped ──start──► running ──exit──► backing off ──wait──► running
  */
@@ -51,7 +51,6 @@ export class FeedThread {
   #exited: Promise<void> = Promise.resolve();
   #headSeq: number;
   #cursor: number;
-  #recoveringTo = 0;
   #isHeadDue = false;
   #stopStatus: () => void = () => {};
   #cancelRestart: () => void = () => {};
@@ -90,7 +89,6 @@ export class FeedThread {
   /** The warehouse has grown, and the journal knows. */
   published(message: Omit<PublishedMessage, 'kind'>): void {
     this.#cursor = message.cursor;
-    this.#recoveringTo = message.recoveringTo;
     this.#post({ type: 'published', message });
   }
 
@@ -168,8 +166,7 @@ export class FeedThread {
   }
 
   #postPublished(): void {
-    const place = { cursor: this.#cursor, recoveringTo: this.#recoveringTo };
-    this.#post({ type: 'published', message: { ...place, files: [] } });
+    this.#post({ type: 'published', message: { cursor: this.#cursor, files: [] } });
   }
 
   #postStatus(): void {
