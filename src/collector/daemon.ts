@@ -19,9 +19,12 @@ import { SeriesLimiter } from './admission/series-limiter.ts';
 import { CANARY_PEER, Canary } from './health/canary.ts';
 import { deadLetterDir, journalDir } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
+import { createFeed, publishedOf, startFeed } from './feed-parts.ts';
+import type { FeedThread } from './feed/feed-thread.ts';
 import { createHealthMetrics } from './health/health-metrics.ts';
 import { Ingest, type IngestDeps } from './ingest/ingest.ts';
 import { createIngestMetrics } from './ingest/ingest-metrics.ts';
+import { NodeActivity } from './ingest/node-activity.ts';
 import { Journal } from '../journal/lmdb/journal.ts';
 import { createJournalMetrics } from '../journal/lmdb/journal-metrics.ts';
 import { WINDOW_SEQUENCES } from '../journal/lmdb/producer-window.ts';
@@ -119,14 +122,16 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
     ends.fail(new OperatingError('JOURNAL_BROKEN', `cannot go on with the journal: ${reason}`));
   });
 
-  const writers = startWriters(config, deps, registry, journal);
+  const feed = createFeed(config, deps, registry, journal);
+  const writers = startWriters(config, deps, registry, { journal, feed });
   lifecycle.defer('writers', () => stopWriters(writers, config));
 
   const { gate, series, admission } = createAdmission(config, deps, registry, journal);
   pages.set('cardinality', () => cardinalityReport(series));
   pages.set('budgets', () => admission.topUsers(NODES_SHOWN));
   pages.set('gaps', () => ({ nodes: journal.nodesWithGaps(NODES_SHOWN) }));
-  const ingest = createIngest(config, deps, registry, { journal, gate, admission });
+  const activity = new NodeActivity();
+  const ingest = createIngest(config, deps, registry, { journal, gate, admission, activity });
   const listener = createListener(config, deps, registry, ingest);
   gate.onOverload((is) => (is ? listener.pauseReading() : listener.resumeReading()));
   const listenAddress = await listener.start();
@@ -136,6 +141,8 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   const canary = createCanary(clock, ingest, journal, writers);
   const eventLoop = watchEventLoop(config, deps, lifecycle);
   addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
+  const status = { nowMs: clock.nowMs, readiness, journal, writers, series, activity, listener };
+  await startFeed(feed, lifecycle, status);
   createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
   lifecycle.defer('canary', () => canary.close());
   lifecycle.defer(
@@ -263,7 +270,7 @@ function startWriters(
   config: Config,
   { logger, clock }: DaemonDeps,
   registry: Registry,
-  journal: Journal,
+  { journal, feed }: { readonly journal: Journal; readonly feed: FeedThread | undefined },
 ): WriterThread[] {
   const deps = {
     clock,
@@ -282,11 +289,15 @@ function startWriters(
     });
   });
   for (const writer of writers) {
-    writer.start((progress) => journal.commitCursor(writer.name, progress));
+    writer.start(async (progress) => {
+      await journal.commitCursor(writer.name, progress);
+      if (writer.name === 'parquet') feed?.published(publishedOf(progress, config));
+    });
     writer.notifyHead(journal.headSeq);
   }
   journal.onAppended((headSeq) => {
     for (const writer of writers) writer.notifyHead(headSeq);
+    feed?.notifyHead(headSeq);
   });
   return writers;
 }
@@ -351,7 +362,7 @@ function createIngest(
   { collector_id, limits }: Config,
   { clock, logger }: DaemonDeps,
   registry: Registry,
-  parts: Pick<IngestDeps, 'journal' | 'gate' | 'admission'>,
+  parts: Pick<IngestDeps, 'journal' | 'gate' | 'admission' | 'activity'>,
 ): Ingest {
   return new Ingest(
     {

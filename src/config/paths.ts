@@ -18,6 +18,12 @@ export function deadLetterDir(config: Directories): string {
   return path.join(path.dirname(journalDir(config)), 'dead-letter');
 }
 
+/** The Unix socket of the feed: `feed.socket_path`, or `feed.sock` beside the journal. */
+export function feedSocketPath(config: Directories & Pick<Config, 'feed'>): string {
+  const { socket_path: socketPath } = config.feed;
+  return path.resolve(socketPath || path.join(path.dirname(journalDir(config)), 'feed.sock'));
+}
+
 /** What analysts read: finished Parquet files only. */
 export function warehouseDir(config: Directories): string {
   return path.resolve(config.parquet.output_dir, 'metrics');

@@ -335,6 +335,30 @@ const deadLetters = z.strictObject({
     .describe('Bytes kept for each writer, over all nodes; the rest is counted, not kept.'),
 });
 
+const feed = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(false)
+    .describe('Serve the feed: records as they become durable, for the gateway and other readers.'),
+  socket_path: z
+    .string()
+    .default('')
+    .describe(
+      'Unix socket of the feed; its owner and group may connect. Empty: `feed.sock` beside the ' +
+        'journal.',
+    ),
+  max_readers: count(1, 1000).default(8).describe('Readers at once; the next one is refused.'),
+  max_queue_bytes: count(64 * 1024, GIB)
+    .default(4 * MIB)
+    .describe(
+      'Bytes that may wait for a reader; more stays in the journal. Each reader takes this much ' +
+        'memory, and that of one record and one series table.',
+    ),
+  stall_timeout_secs: seconds(1, 3600)
+    .default(30)
+    .describe('A reader that takes nothing of what waits for so long is disconnected.'),
+});
+
 const observability = z.strictObject({
   metrics_port: count(0, 65_535)
     .default(9091)
@@ -395,6 +419,9 @@ export const configSchema = z.strictObject({
   dead_letters: deadLetters
     .prefault({})
     .describe('What a destination refuses for good is kept in `dead-letter/`, beside the journal.'),
+  feed: feed
+    .prefault({})
+    .describe('Readers of what the collector has acknowledged; docs/feed.md is their protocol.'),
   observability: observability.prefault({}).describe("The daemon's own health."),
 });
 
@@ -406,4 +433,5 @@ export type LimitsConfig = Config['limits'];
 export type JournalConfig = Config['journal'];
 export type InfluxConfig = NonNullable<Config['influxdb']>;
 export type ParquetConfig = Config['parquet'];
+export type FeedConfig = Config['feed'];
 export type ObservabilityConfig = Config['observability'];

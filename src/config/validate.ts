@@ -4,7 +4,7 @@
 import path from 'node:path';
 import { hasZstd, ZSTD_NODE_VERSION } from '../lib/zstd.ts';
 import { withByteUnit } from './describe-config.ts';
-import { deadLetterDir, journalDir, stagingDir, warehouseDir } from './paths.ts';
+import { deadLetterDir, feedSocketPath, journalDir, stagingDir, warehouseDir } from './paths.ts';
 import type { Config } from './schema.ts';
 
 export interface BrokenLaw {
@@ -19,6 +19,8 @@ const DAY_SECS = 86_400;
  * The journal must take a few batches even of the largest kind, or it is full with the first one.
  */
 const JOURNAL_BATCHES_MIN = 4;
+/** Of a Unix socket: 107 on Linux, 103 on macOS. */
+const SOCKET_PATH_BYTES_MAX = 103;
 
 /** Why the daemon cannot run like this; empty when it can. */
 export function brokenLaws(config: Config): BrokenLaw[] {
@@ -29,6 +31,7 @@ export function brokenLaws(config: Config): BrokenLaw[] {
     ...directoryLaws(config),
     ...tagLaws(config),
     ...codecLaws(config),
+    ...feedLaws(config),
   ];
 }
 
@@ -51,6 +54,14 @@ export function configRemarks(config: Config): BrokenLaw[] {
       message:
         'samples older than parquet.retention_days are accepted and removed again at once; ' +
         `lower limits.max_timestamp_age_secs to ${retentionSecs}`,
+    });
+  }
+  if (config.feed.enabled && !parquet.enabled) {
+    remarks.push({
+      keys: ['feed.enabled', 'parquet.enabled'],
+      message:
+        'without the warehouse, a reader of the feed that falls behind loses what InfluxDB has ' +
+        'got already; set parquet.enabled to true',
     });
   }
   if (server.max_connections_per_node > server.max_connections) {
@@ -168,6 +179,22 @@ function directoryLaws(config: Config): BrokenLaw[] {
     {
       keys: ['journal.dir', 'parquet.output_dir'],
       message: `journal.dir is "${config.journal.dir}", but must not lie inside ${clash}`,
+    },
+  ];
+}
+
+/** The kernel cuts a longer path off, or refuses it. */
+function feedLaws(config: Config): BrokenLaw[] {
+  if (!config.feed.enabled) return [];
+  const socketPath = feedSocketPath(config);
+  const bytes = Buffer.byteLength(socketPath);
+  if (bytes <= SOCKET_PATH_BYTES_MAX) return [];
+  return [
+    {
+      keys: ['feed.socket_path'],
+      message:
+        `the path of the feed's socket, ${socketPath}, has ${bytes} bytes, but may have ` +
+        `${SOCKET_PATH_BYTES_MAX}; set feed.socket_path to a shorter one`,
     },
   ];
 }

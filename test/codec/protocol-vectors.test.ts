@@ -13,6 +13,7 @@ import { Admission } from '../../src/collector/admission/admission.ts';
 import { BackpressureGate } from '../../src/collector/admission/backpressure-gate.ts';
 import { SeriesLimiter } from '../../src/collector/admission/series-limiter.ts';
 import { Ingest } from '../../src/collector/ingest/ingest.ts';
+import { NodeActivity } from '../../src/collector/ingest/node-activity.ts';
 import { createIngestMetrics } from '../../src/collector/ingest/ingest-metrics.ts';
 import { Session, type SessionTotals } from '../../src/collector/listener/session.ts';
 import type { PeerIdentity } from '../../src/domain/telemetry.ts';
@@ -46,7 +47,7 @@ async function openIngest(): Promise<Ingest> {
   const metrics = createIngestMetrics(new Registry());
   const logger = pino({ enabled: false });
   return new Ingest(
-    { clock: CLOCK, logger, metrics, admission, gate, journal },
+    { clock: CLOCK, logger, metrics, admission, gate, journal, activity: new NodeActivity() },
     {
       collectorId: 'c',
       maxBatchBytes: MAX_BATCH_BYTES,
@@ -98,6 +99,7 @@ describe('the vectors of the protocol', () => {
     const { connection, acks, closes } = fakeConnection();
     const totals = { streamBytes: 0, unfinishedFrameBytes: 0 } as SessionTotals;
     const session = new Session(connection, door, totals, {
+      transport: 'quic',
       peer: PEER,
       maxFrameBytes: MAX_BATCH_BYTES,
       frameBuffers: new FrameBuffers(),

@@ -26,16 +26,16 @@ export class WarehouseQuery {
       .sort();
   }
 
-  /** Runs `sql`, in which `m` is the table of all samples. No files: no rows. */
-  async rows(sql: string): Promise<Row[]> {
-    if (this.files().length === 0) return [];
+  /** Runs `sql`, in which `m` is the table of all samples in `files`. No files: no rows. */
+  async rows(sql: string, files = this.files()): Promise<Row[]> {
+    if (files.length === 0) return [];
     const instance = await DuckDBInstance.create(':memory:');
     const connection = await instance.connect();
     try {
-      const glob = path.join(this.#dir, 'metrics/**/*.parquet').replaceAll("'", "''");
+      const list = files.map((file) => `'${file.replaceAll("'", "''")}'`).join(', ');
       await connection.run("SET TimeZone = 'UTC'");
       await connection.run(
-        `CREATE VIEW m AS SELECT * FROM read_parquet('${glob}', hive_partitioning = true)`,
+        `CREATE VIEW m AS SELECT * FROM read_parquet([${list}], hive_partitioning = true)`,
       );
       const reader = await connection.runAndReadAll(sql);
       return reader.getRowObjectsJS() as Row[];

@@ -127,6 +127,14 @@ export class SeriesLimiter {
     return this.#nodes.size;
   }
 
+  /** What one node holds: series, and bytes of their texts. */
+  heldBy(nodeId: string): { readonly series: number; readonly textBytes: number } {
+    return {
+      series: this.#nodes.seriesOf(nodeId),
+      textBytes: this.#nodes.textBytesOf(nodeId),
+    };
+  }
+
   /** Tables whose outcome is kept. */
   get cachedTables(): number {
     return this.#tables.size;

@@ -10,13 +10,14 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
-import type { PublishedMessage, StatusMessage } from '../../feed/feed-contract.ts';
+import type { PublishedMessage } from '../../feed/feed-contract.ts';
 import { Backoff } from '../../lib/backoff.ts';
 import { type Clock, sleep } from '../../lib/clock.ts';
 import { errorMessage, OperatingError } from '../../lib/errors.ts';
 import { promiseParts } from '../../lib/promise-parts.ts';
 import { repeat } from '../../lib/repeat.ts';
 import type { FeedMetrics } from './feed-metrics.ts';
+import { feedStatus, type StatusSources } from './feed-status.ts';
 import { FeedTotals } from './feed-totals.ts';
 import type { FeedSetup, FromFeed, ToFeed } from './feed-thread-messages.ts';
 
@@ -30,14 +31,11 @@ const CLOSE_TIMEOUT_MS = 2000;
 const BACKOFF = { initialMs: 250, maxMs: 30_000 };
 
 export type FeedThreadOptions = Omit<FeedSetup, 'headSeq' | 'cursor'>;
-export type FeedStatus = Omit<StatusMessage, 'kind' | 'headSeq'>;
 
 export interface FeedThreadDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: FeedMetrics;
-  /** How the collector is now; asked once a second while somebody reads. */
-  readonly status: () => FeedStatus;
 }
 
 export class FeedThread {
@@ -47,6 +45,7 @@ export class FeedThread {
   readonly #backoff = new Backoff(BACKOFF);
   readonly #closing = new AbortController();
   readonly #listening = promiseParts<void>();
+  #sources: StatusSources | undefined;
   #worker: Worker | undefined;
   #exited: Promise<void> = Promise.resolve();
   #headSeq: number;
@@ -67,8 +66,12 @@ export class FeedThread {
     deps.metrics.watch(() => this.#totals.figures);
   }
 
-  /** Resolves once readers can connect. Rejects with OperatingError FEED_CANNOT_LISTEN. */
-  start(): Promise<void> {
+  /**
+   * Resolves once readers can connect. Rejects with OperatingError FEED_CANNOT_LISTEN. The sources
+   * are asked once a second while somebody reads.
+   */
+  start(sources: StatusSources): Promise<void> {
+    this.#sources = sources;
     this.#spawn();
     this.#stopStatus = repeat(this.#deps.clock, STATUS_INTERVAL_MS, () => this.#postStatus());
     return this.#listening.promise;
@@ -170,8 +173,8 @@ export class FeedThread {
   }
 
   #postStatus(): void {
-    if (this.#totals.figures.readers === 0) return;
-    this.#post({ type: 'status', message: this.#deps.status() });
+    if (this.#sources === undefined || this.#totals.figures.readers === 0) return;
+    this.#post({ type: 'status', message: feedStatus(this.#sources) });
   }
 
   #post(message: ToFeed): void {

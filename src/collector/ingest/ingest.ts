@@ -11,6 +11,7 @@ import type { BackpressureGate } from '../admission/backpressure-gate.ts';
 import { BatchDecoder, type DecodeLimits } from '../../codec/decode-batch.ts';
 import { REMEMBERED_TABLES } from '../../codec/remembered-tables.ts';
 import type { IngestMetrics } from './ingest-metrics.ts';
+import type { NodeActivity } from './node-activity.ts';
 import type { AppendLog } from '../../journal/append-log.ts';
 import type { BatchOutcome } from '../../journal/ledger.ts';
 import type { Clock } from '../../lib/clock.ts';
@@ -35,6 +36,7 @@ export interface IngestDeps {
   readonly admission: Admission;
   readonly gate: BackpressureGate;
   readonly journal: AppendLog;
+  readonly activity: NodeActivity;
 }
 
 export interface IngestOptions {
@@ -161,13 +163,14 @@ export class Ingest {
   ): Promise<BatchAck> {
     const { journal, gate, clock, admission } = this.#deps;
     const { nodeId, samples, rejections } = verdict;
+    const receivedAtMs = clock.nowMs();
     gate.enter(frameBytes);
     try {
       await journal.append({
         nodeId,
         epoch: batch.epoch,
         sequence: batch.sequence,
-        receivedAtMs: clock.nowMs(),
+        receivedAtMs,
         table: batch.table,
         samples,
         outcome: { received, rejections },
@@ -179,6 +182,7 @@ export class Ingest {
     } finally {
       gate.leave(frameBytes);
     }
+    this.#deps.activity.note(nodeId, batch.epoch, batch.sequence, receivedAtMs, samples);
     const rejected = received - samples.series.length;
     return {
       ...answerTo(batch),

@@ -65,6 +65,16 @@ export interface Door {
   open(peer: PeerIdentity): DoorSession;
 }
 
+/** One of the connections, for those who show them. */
+export interface OpenConnection {
+  readonly nodeId: string;
+  /** Unix ms. */
+  readonly connectedAtMs: number;
+  readonly transport: TransportName;
+  /** An address and a port. */
+  readonly remoteAddress: string;
+}
+
 export class Listener {
   readonly #deps: ListenerDeps;
   readonly #config: ListenerConfig;
@@ -140,6 +150,21 @@ export class Listener {
   prepareReload(): Promise<() => void> {
     assert(this.#gatekeeper !== undefined, 'the listener is started before a reload');
     return this.#gatekeeper.prepareReload();
+  }
+
+  /** Every authenticated connection that is open. */
+  connections(): OpenConnection[] {
+    const { clock } = this.#deps;
+    const startMs = clock.nowMs() - clock.monotonicMs();
+    return [...this.#sessions].map(([connection, session]) => {
+      const { host, port } = connection.remoteAddress;
+      return {
+        nodeId: session.peer.nodeIds[0],
+        connectedAtMs: startMs + session.openedAtMs,
+        transport: session.transport,
+        remoteAddress: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+      };
+    });
   }
 
   /** Takes no more connections; the open ones go on. */
@@ -284,7 +309,7 @@ export class Listener {
     const [nodeId] = identity.nodeIds;
     this.#connectionsByNode.set(nodeId, (this.#connectionsByNode.get(nodeId) ?? 0) + 1);
     const session = new Session(connection, this.#door.open(identity), this.#totals, {
-      peer: identity,
+      ...{ peer: identity, transport },
       maxFrameBytes: this.#config.limits.max_batch_bytes,
       frameBuffers: this.#frameBuffers,
       monotonicMs: () => clock.monotonicMs(),

@@ -12,7 +12,7 @@
 import { encodeAck, encodeHello } from '../../codec/collector-message.ts';
 import type { FrameBuffers } from '../../codec/frame-buffers.ts';
 import { encodeFrame, FrameSplitter } from '../../codec/framing.ts';
-import type { QuicConnection } from '../../transport/quic-endpoint.ts';
+import type { QuicConnection, TransportName } from '../../transport/quic-endpoint.ts';
 import type { BatchAck, Hello, PeerIdentity } from '../../domain/telemetry.ts';
 import { CLOSE_CODES, type CloseWord } from './close-codes.ts';
 import type { TrafficCounters } from './listener-metrics.ts';
@@ -44,6 +44,7 @@ export interface SessionTotals extends TrafficCounters {
 
 export interface SessionOptions {
   readonly peer: PeerIdentity;
+  readonly transport: TransportName;
   readonly maxFrameBytes: number;
   /** Shared by all sessions. */
   readonly frameBuffers: FrameBuffers;
@@ -62,6 +63,7 @@ interface StreamState {
 
 export class Session {
   readonly peer: PeerIdentity;
+  readonly transport: TransportName;
   readonly openedAtMs: number;
   /** When the newest whole frame came, or the connection where none did; infinite once closed. */
   lastFrameMs: number;
@@ -91,6 +93,7 @@ export class Session {
     this.#door = door;
     this.#totals = totals;
     this.peer = options.peer;
+    this.transport = options.transport;
     this.#monotonicMs = options.monotonicMs;
     this.openedAtMs = options.monotonicMs();
     this.lastFrameMs = this.openedAtMs;

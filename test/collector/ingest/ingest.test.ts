@@ -6,6 +6,7 @@ import { BackpressureGate } from '../../../src/collector/admission/backpressure-
 import { SeriesLimiter } from '../../../src/collector/admission/series-limiter.ts';
 import { encodeBatch } from '../../../src/codec/encode-batch.ts';
 import { Ingest } from '../../../src/collector/ingest/ingest.ts';
+import { NodeActivity } from '../../../src/collector/ingest/node-activity.ts';
 import { createIngestMetrics } from '../../../src/collector/ingest/ingest-metrics.ts';
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { JournalReader } from '../../../src/journal/lmdb/journal-reader.ts';
@@ -51,6 +52,7 @@ async function setUp(
       admission,
       gate,
       journal,
+      activity: new NodeActivity(),
     },
     {
       collectorId: 'c',

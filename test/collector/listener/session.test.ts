@@ -281,6 +281,7 @@ test('a stream that is reset inside a frame loses that frame only', async () => 
   const door = new RecordingDoor();
   const session = new Session(connection, door.open(PEER), totals, {
     peer: PEER,
+    transport: 'quic',
     maxFrameBytes: 1000,
     frameBuffers: new FrameBuffers(),
     monotonicMs: () => 0,

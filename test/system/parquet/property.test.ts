@@ -109,7 +109,7 @@ async function live(pick: Pick, journal: readonly WriterRecord[], cursor: number
   return committed;
 }
 
-/** Files that hold rows on both sides of the cursor: nobody could join warehouse and journal there. */
+/** Files with rows on both sides of the cursor: nobody could join warehouse and journal there. */
 function filesAcross(cursor: number): string[] {
   return listWarehouse(nodeFileSystem, bench.root)
     .filter(({ firstSeq, lastSeq }) => firstSeq <= cursor && cursor < lastSeq)

@@ -5,7 +5,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { withByteUnit } from '../../../config/describe-config.ts';
-import { deadLetterDir, journalDir, stagingDir, warehouseDir } from '../../../config/paths.ts';
+import {
+  deadLetterDir,
+  feedSocketPath,
+  journalDir,
+  stagingDir,
+  warehouseDir,
+} from '../../../config/paths.ts';
 import type { Config } from '../../../config/schema.ts';
 import { errorCode } from '../../../lib/errors.ts';
 import { nodeFileSystem } from '../../../lib/filesystem.ts';
@@ -18,12 +24,25 @@ export function checkDirectories(config: Config): Check[] {
   const journal = journalDir(config);
   if (checkWritable(list, journalKey, journal)) checkSpace(list, journal, config.journal);
   checkWritable(list, journalKey, deadLetterDir(config));
+  if (config.feed.enabled) checkSocket(list, feedSocketPath(config));
   if (config.parquet.enabled) {
     const warehouse = checkWritable(list, 'parquet.output_dir', warehouseDir(config));
     const staging = checkWritable(list, 'parquet.output_dir', stagingDir(config));
     if (warehouse && staging) checkSameFileSystem(list, config);
   }
   return list.entries;
+}
+
+/** The feed replaces a socket that an earlier process left, and nothing else. */
+function checkSocket(list: CheckList, socketPath: string): void {
+  const key = 'feed.socket_path';
+  const there = fs.statSync(socketPath, { throwIfNoEntry: false });
+  if (there === undefined || there.isSocket()) {
+    checkWritable(list, key, path.dirname(socketPath));
+    return;
+  }
+  const hint = `remove it, or point ${key} elsewhere`;
+  list.fail(key, `${socketPath} is there already and is no socket`, hint);
 }
 
 function checkWritable(list: CheckList, key: string, directory: string): boolean {
