@@ -31,11 +31,13 @@ import {
   slowStreams,
   unreadAcks,
 } from './attacks/streams.ts';
+import { alternatingRows, alternatingTables, tinyTables } from './attacks/tables.ts';
 
 export const ATTACKS: readonly Attack[] = [
   ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
   ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams],
   ...[cardinalityLimit, costlyTables, rateLimit],
+  ...[alternatingTables, alternatingRows, tinyTables],
   ...[expansion, scatteredHours, unusedSymbols, units, longTexts, allSlots, hugeSequence],
   ...[httpSlowClients, httpConnections, httpOddRequests, httpUnreadPages],
 ];

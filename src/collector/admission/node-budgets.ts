@@ -19,10 +19,10 @@ const RATE_BURST_SECONDS = 10;
 /** Tables are new after a start and then seldom: a bucket holds the worth of a minute. */
 const TABLE_BURST_SECONDS = 60;
 /**
- * Reading holds up the main thread, for up to a second per 4 MiB, the default's worth of this: the
- * tables of the largest node are half of it.
+ * Reading holds up the main thread, up to a quarter of a second for a MiB, which is the default's
+ * worth of this: the largest table there is. A node with more of them waits a few seconds.
  */
-const READ_BURST_SECONDS = 15;
+const READ_BURST_SECONDS = 4;
 /** What a table costs beside its bytes, in the journal and in the caches, in bytes. */
 const TABLE_OVERHEAD_BYTES = 1024;
 

@@ -67,6 +67,9 @@ export class TopOffenders {
  */
 export class HeavyHitters {
   readonly #counts = new Map<string, number>();
+  /** The least count when it was last looked for, and names that had it then. */
+  #least = 0;
+  readonly #leastNames: string[] = [];
 
   add(name: string): void {
     const count = this.#counts.get(name);
@@ -87,15 +90,25 @@ export class HeavyHitters {
   }
 
   #replaceLeast(name: string): void {
-    let leastName = '';
-    let least = Number.POSITIVE_INFINITY;
-    for (const [candidate, count] of this.#counts) {
-      if (count >= least) continue;
-      leastName = candidate;
-      least = count;
-    }
+    const leastName = this.#nextLeast();
     this.#counts.delete(leastName);
-    this.#counts.set(name, least + 1);
+    this.#counts.set(name, this.#least + 1);
+  }
+
+  /** One of the least frequent names. All of them are found at once, so that each costs little. */
+  #nextLeast(): string {
+    for (;;) {
+      const name = this.#leastNames.pop();
+      if (name === undefined) this.#findLeast();
+      else if (this.#counts.get(name) === this.#least) return name;
+    }
+  }
+
+  #findLeast(): void {
+    this.#least = Math.min(...this.#counts.values());
+    for (const [name, count] of this.#counts) {
+      if (count === this.#least) this.#leastNames.push(name);
+    }
   }
 }
 

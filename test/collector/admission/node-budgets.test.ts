@@ -136,8 +136,8 @@ describe('reading tables', () => {
     expect(read('n')).toBe(0);
     expect(read('n')).toBeGreaterThan(0);
     expect(read('other')).toBe(0);
-    const [most, ...others] = admission.topUsers(1)['table_reading'] ?? [];
-    expect(most).toEqual({ nodeId: expect.any(String), share: expect.closeTo(0.735, 3) });
+    const [most, ...others] = admission.topUsers(1).table_reading ?? [];
+    expect(most).toEqual({ nodeId: expect.any(String), share: expect.closeTo(2.756, 3) });
     expect(others).toEqual([]);
     clock.advance(read('n'));
     expect(read('n')).toBe(0);

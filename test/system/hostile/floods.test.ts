@@ -8,6 +8,13 @@ const MB = 1e6;
 /** Over what the daemon had before; ten times what is measured on an idle machine. */
 const GROWTH_MAX = 600 * MB;
 
+/** Most of what it sent was not even read. */
+const expectUnread = ({ metrics }: FloodReport) => {
+  const throttled = metrics.sum('samples_throttled_total', { reason: 'node_tables' });
+  expect(throttled).toBeGreaterThan(metrics.sum('samples_rejected_total'));
+  expect(metrics.sum('samples_accepted_total')).toBeGreaterThan(0);
+};
+
 /** What each attack must have met with, beyond what all of them must. */
 const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
   'spoofed-initials': ({ done, metrics, memory }) => {
@@ -52,6 +59,13 @@ const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
     // Within the bounds of a table: dear, and yet to be taken.
     expect(metrics.sum('batches_rejected_total', { reason: 'bad_series' })).toBe(0);
     expect(metrics.sum('admission_series')).toBeGreaterThanOrEqual(1500);
+  },
+  'alternating-tables': expectUnread,
+  'alternating-rows': expectUnread,
+  'tiny-tables': ({ metrics }) => {
+    // The attacker's own tables make room for one another; more than these are not kept.
+    expect(metrics.sum('admission_tables')).toBeLessThan(3500);
+    expect(metrics.sum('samples_accepted_total')).toBeGreaterThan(3500);
   },
   'rate-limit': ({ metrics }) => {
     const labels = { reason: 'node_rate' };

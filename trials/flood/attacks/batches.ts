@@ -59,8 +59,12 @@ export const rateLimit: Attack = {
 };
 
 /** Sends frames that are made beforehand, over and over, as fast as they are taken. */
-export async function flood(task: AttackTask, makeFrame: (round: number) => Uint8Array) {
-  const frames = Array.from({ length: PREPARED }, (_, round) => makeFrame(round));
+export async function flood(
+  task: AttackTask,
+  makeFrame: (round: number) => Uint8Array,
+  prepared = PREPARED,
+) {
+  const frames = Array.from({ length: prepared }, (_, round) => makeFrame(round));
   const [peer] = await connectAll(task, 1);
   const streamId = peer?.connection.openStream('bidi');
   if (peer === undefined || streamId === undefined) return { batches: 0 };
