@@ -85,7 +85,8 @@ function check(readings: readonly Reading[], bound: number): void {
   }
 }
 
-const ROUNDS = 4000;
+/** Enough to notice a parser that has become fragile; `npm run fuzz` is the long search. */
+const ROUNDS = 500;
 
 /** Runs `parse` over thousands of damaged copies of `text`; none may throw. */
 function fuzz(name: string, text: string, parse: (text: string) => readonly Reading[] | undefined) {
@@ -171,10 +172,10 @@ describe('parsers', () => {
   });
 });
 
-test('the CSV source gives what it can of 400 damaged files, and ends', async () => {
+test('the CSV source gives what it can of 60 damaged files, and ends', async () => {
   const file = path.join(tempDir(), 'x.csv');
   let refused = 0;
-  for (let round = 0; round < 400; round += 1) {
+  for (let round = 0; round < 60; round += 1) {
     const random = new SeededRandom(`csv/${round}`);
     // Most damage goes to the rows; a broken header is a refusal.
     const body = mutate(CSV.slice(CSV.indexOf('\n') + 1).repeat(50), random);
@@ -197,4 +198,4 @@ test('the CSV source gives what it can of 400 damaged files, and ends', async ()
     await source.close();
   }
   expect(refused).toBe(0);
-}, 120_000);
+});

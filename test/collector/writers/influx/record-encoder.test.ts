@@ -106,7 +106,7 @@ test('numbers read back as the same doubles', () => {
   values.push(2 ** 53 - 1, 2 ** 53, 2 ** 63, 1e21, 1e300, 5e-324, 1e-7, 0.1, 0.001, 0.0005, 41.125);
   values.push(Math.PI, 1 / 3, 2147483.647, 2147483.648, 123456.789, 1.005, 1e15 + 0.5);
   let random = 1;
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < 5000; i++) {
     random = (random * 48271) % 2147483647;
     values.push(random / 1000, random / 997, random * 1e6, random * 2 ** ((i % 600) - 300));
   }
@@ -119,8 +119,8 @@ test('numbers read back as the same doubles', () => {
   for (const [i, line] of lines.entries()) {
     const { fields, timestamp } = parseLine(line);
     // -0 is written as 0.
-    if (fields.a !== all[i]! + 0) throw new Error(`${all[i]} became ${fields.a} in ${line}`);
-    expect(timestamp).toBe(T + i);
+    const isSame = fields.a === all[i]! + 0 && timestamp === T + i;
+    if (!isSame) throw new Error(`${all[i]} at ${T + i} became ${line}`);
   }
 });
 
