@@ -102,6 +102,8 @@ export class TransportRace {
 
   /** Begins to connect; never gives up until `close`. */
   start(): void {
+    const fallback = this.#second?.transport ?? 'none';
+    this.#deps.logger.info({ transport: this.#first.transport, fallback }, 'connecting');
     this.#first.start();
   }
 

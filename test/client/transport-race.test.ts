@@ -108,7 +108,7 @@ test('a refusal over QUIC is the answer: TLS is not asked', async () => {
 
 test('a path that passes handshakes and drops full datagrams is left for TLS', async () => {
   await openCollector();
-  firewall.datagramBytesMax = 300;
+  firewall.datagramBytesMax = 800;
   const client = await openClient({ ackTimeoutMs: 500, transportRetryMs: 60_000 });
   const results = await Promise.all(Array.from({ length: 20 }, (_, value) => send(client, value)));
   expect(results.every(({ status }) => status === 'accepted')).toBe(true);
