@@ -16,7 +16,7 @@ import { PROGRAM_FOLDERS, sourceFiles } from './rules/repo-files.ts';
 
 const manifest = JSON.parse(fs.readFileSync(packageFile('package.json'), 'utf8')) as PackageJson;
 /** Used by the scripts of package.json or for their types, not by an import. */
-const TOOLS = ['@biomejs/biome', '@types/node', 'typescript'];
+const TOOLS = ['@biomejs/biome', '@types/node', '@types/ws', 'typescript'];
 
 describe('dependencies', () => {
   it('are pinned to exact versions', () => {

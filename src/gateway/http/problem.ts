@@ -99,5 +99,16 @@ const FASTIFY_CODES: Readonly<Record<string, string>> = {
 };
 
 function fastifyProblem(error: FastifyError, status: number): Problem {
+  if (error.validation !== undefined) return validationProblem(error.validation);
   return new Problem(status, FASTIFY_CODES[errorCode(error)] ?? 'request_invalid', error.message);
+}
+
+/** What a schema refused: each parameter by name. */
+function validationProblem(issues: NonNullable<FastifyError['validation']>): Problem {
+  const errors = issues.map(({ instancePath, message }) => ({
+    parameter: instancePath.replace(/^\//, '').replaceAll('/', '.'),
+    detail: message ?? 'is not valid',
+  }));
+  const detail = errors.map((one) => `${one.parameter} ${one.detail}`.trim()).join('; ');
+  return new Problem(400, 'parameter_invalid', detail, { errors });
 }

@@ -95,7 +95,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'gateway/fleet': [...BASE, 'gateway/access'],
   'gateway/tail': BASE,
   'gateway/live': [...BASE, 'gateway/access', 'gateway/tail'],
-  'gateway/http': [...BASE, 'gateway/access'],
+  'gateway/query': [...BASE, 'gateway/access', 'gateway/live', 'gateway/tail'],
+  'gateway/http': [
+    ...BASE,
+    'config',
+    'gateway/access',
+    'gateway/fleet',
+    'gateway/live',
+    'gateway/query',
+    'gateway/tail',
+  ],
   'collector/cli': [
     ...SHARED,
     'collector',
