@@ -5,6 +5,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Deployment, type Settings } from '../harness/deployment.ts';
+import { FeedReading } from '../harness/feed-reading.ts';
 import { SeededRandom } from '../../src/agent/sources/seeded-random.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
@@ -50,7 +51,10 @@ export async function buildWorld(
   const journalDir = path.join(disks?.journal.dir ?? dir, 'journal-root', 'journal');
   const baseMs = baseOf(clock.nowMs());
   const sink = await SinkServer.start(new SinkStore(baseMs), baseMs, clock);
-  const deployment = await Deployment.create(dir, settings(seed, outputDir, journalDir, sink.url));
+  const deployment = await Deployment.create(dir, {
+    ...settings(seed, outputDir, journalDir, sink.url),
+    feed: { enabled: families.has('feed'), socket_path: feedSocket(dir) },
+  });
   const obligations = obligationsUnder(book);
   const supervisor = new DaemonSupervisor(deployment, build, {
     clock,
@@ -67,6 +71,7 @@ export async function buildWorld(
   const random = new SeededRandom(`${seed}/network`);
   const network = await NetworkProxy.open(deployment.listen, random, clock);
   const agents = await makeAgents(deployment, network, obligations, baseMs, clock, load);
+  const feedReading = families.has('feed') ? openReading(dir) : undefined;
   const spoolDir = path.join(dir, 'spool');
   const spoolAgent = new SpoolAgent(
     packageFile('dist/trials/torture/spool-agent-process.js'),
@@ -81,13 +86,8 @@ export async function buildWorld(
     { clock, obligations },
   );
   return {
-    clock,
-    deployment,
-    supervisor,
-    obligations,
-    book,
-    agents,
-    spoolAgent,
+    ...{ clock, deployment, supervisor, obligations, book, agents, spoolAgent },
+    feedReading,
     network,
     sink,
     disks,
@@ -104,11 +104,21 @@ export async function buildWorld(
       await supervisor.kill();
       await Promise.all(agents.map((agent) => agent.close()));
       await spoolAgent.close();
+      await feedReading?.kill();
       network.close();
       await sink.close();
       disks?.unmount();
     },
   };
+}
+
+/** The path of a socket is short, so it does not lie on one of the disks. */
+function feedSocket(dir: string): string {
+  return path.join(dir, 'feed.sock');
+}
+
+function openReading(dir: string): FeedReading {
+  return new FeedReading(feedSocket(dir), path.join(dir, 'feed.jsonl'));
 }
 
 /** A batch may be refused as a whole while the daemon's clock is far off. */

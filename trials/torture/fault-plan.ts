@@ -23,6 +23,7 @@ export const FAMILIES = [
   'vanish',
   'rollback',
   'owners',
+  'feed',
 ] as const;
 export type Family = (typeof FAMILIES)[number];
 
@@ -277,6 +278,17 @@ export function agentPlan(seed: number, choice: FaultChoice): FaultPlan {
     },
   ];
   return new FaultPlan(seed, 'agent', choice, kinds, [200, 1500]);
+}
+
+/** What a reader of the feed does to itself. */
+export function feedPlan(seed: number, choice: FaultChoice): FaultPlan {
+  const kinds = ['the reader stands still', 'the reader is killed'].map((name) => ({
+    family: 'feed' as const,
+    name: `feed: ${name}`,
+    weight: 1,
+    lengthMs: [100, 8000] as const,
+  }));
+  return new FaultPlan(seed, 'feed', choice, kinds, [500, 4000]);
 }
 
 /** The daemon's wall clock is set back or forth, and put right again. */

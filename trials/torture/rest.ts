@@ -50,6 +50,11 @@ export async function comeToRest(
     const page = await supervisor.daemon?.metrics();
     return page !== undefined && page.sum('samples_pending') === 0;
   });
+  await within(world, 'the reader of the feed', FRESH_DEADLINE_MS * patience, async () => {
+    const { feedReading } = world;
+    const page = await supervisor.daemon?.metrics();
+    return feedReading === undefined || feedReading.seq() >= (page?.sum('journal_head_seq') ?? 0);
+  });
   await within(world, 'readiness', READY_DEADLINE_MS * patience, () => isReady(world));
   const restBytes = residentBytes(supervisor.daemon?.pid);
   if (restBytes > warmBytes + MEMORY_SLACK_BYTES) {

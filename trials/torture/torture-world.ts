@@ -2,6 +2,7 @@
  * Everything that a run is made of, for the faults to work on.
  */
 import type { Deployment } from '../harness/deployment.ts';
+import type { FeedReading } from '../harness/feed-reading.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import type { Complaints } from './complaints.ts';
 import type { DaemonSupervisor } from './daemon-supervisor.ts';
@@ -23,6 +24,8 @@ export interface TortureWorld {
   readonly book: FaultBook;
   readonly agents: readonly TortureAgent[];
   readonly spoolAgent: SpoolAgent | undefined;
+  /** A reader of the feed; undefined where none was asked for. */
+  readonly feedReading: FeedReading | undefined;
   readonly network: NetworkProxy;
   readonly sink: SinkServer | undefined;
   /** Undefined where disks of our own could not be mounted. */

@@ -17,6 +17,7 @@ import {
   agentPlan,
   clockPlan,
   diskPlan,
+  feedPlan,
   type FaultPlan,
   networkPlan,
   processPlan,
@@ -25,9 +26,11 @@ import {
 import { injectAgentFault } from './faults/agent-faults.ts';
 import { injectClockFault } from './faults/clock-faults.ts';
 import { injectDiskFault } from './faults/disk-faults.ts';
+import { injectFeedFault } from './faults/feed-faults.ts';
 import { injectNetworkFault } from './faults/network-faults.ts';
 import { injectProcessFault } from './faults/process-faults.ts';
 import { injectSinkFault } from './faults/sink-faults.ts';
+import { checkFeed } from './feed-check.ts';
 import { runLane } from './lane.ts';
 import { goodSamples } from './obligations.ts';
 import type { TortureOptions } from './options.ts';
@@ -130,8 +133,22 @@ async function torment(
   });
   attribute(world, verdict);
   const complaints = world.complaints.all.map(({ text }) => text);
-  const findings = [...complaints, ...verdict.findings];
+  const findings = [
+    ...complaints,
+    ...verdict.findings,
+    ...feedFindings(world, options, rest.books),
+  ];
   return { findings, verdict, rest, book, world, dir, seconds };
+}
+
+/** A journal that was put back to an older copy may use a seq again under its own name. */
+function feedFindings(
+  { feedReading }: TortureWorld,
+  { families }: TortureOptions,
+  books: Rest['books'],
+): readonly string[] {
+  if (feedReading === undefined || books === undefined || families.has('rollback')) return [];
+  return checkFeed(feedReading.lines(), books.accepted).findings;
 }
 
 /** The work goes on behind, until what it works on is closed under it. */
@@ -150,6 +167,7 @@ async function warmUp(world: TortureWorld): Promise<number> {
   const { agents } = world;
   await Promise.all(agents.map((agent) => agent.start(agent === agents.at(-1) ? 2 : 1)));
   world.spoolAgent?.start();
+  world.feedReading?.start();
   const giveUpAtMs = clock.monotonicMs() + WARM_UP_DEADLINE_MS;
   while (supervisor.acks < WARM_UP_ACKS) {
     if (clock.monotonicMs() > giveUpAtMs) throw new Error('the agents were never answered');
@@ -175,6 +193,7 @@ async function injectFaults(world: TortureWorld, options: TortureOptions): Promi
     lane(networkPlan(seed, options), injectNetworkFault),
     lane(agentPlan(seed, options), injectAgentFault),
     lane(clockPlan(seed, options), injectClockFault),
+    lane(feedPlan(seed, options), injectFeedFault),
   ];
   void sleep(clock, seconds * 1000, over.signal).then(() => over.abort());
   try {

@@ -4,6 +4,7 @@ import {
   clockPlan,
   diskPlan,
   type FaultPlan,
+  feedPlan,
   networkPlan,
   processPlan,
   sinkPlan,
@@ -21,6 +22,7 @@ describe('the plan of faults', () => {
     networkPlan(seed, all),
     agentPlan(seed, all),
     clockPlan(seed, all),
+    feedPlan(seed, all),
   ];
 
   it('is the same for the same seed and another for another', () => {
@@ -31,7 +33,7 @@ describe('the plan of faults', () => {
 
   it('has every kind of fault in it sooner or later', () => {
     const names = new Set(plans(1).flatMap((plan) => draw(plan, 2000).map(({ name }) => name)));
-    expect(names.size).toBe(34 + 16 + 15 + 8 + 7 + 5);
+    expect(names.size).toBe(34 + 16 + 15 + 8 + 7 + 5 + 2);
   });
 
   it('holds only faults of the families and names that were asked for', () => {
