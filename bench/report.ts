@@ -4,7 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
-import { formatTable } from '../demo/format-table.ts';
+import { formatTable } from '../trials/harness/format-table.ts';
 import { packageFile } from '../src/lib/package-root.ts';
 import type { Benchmark } from './benchmark.ts';
 import { type Figure, formatValue, passes } from './figures.ts';

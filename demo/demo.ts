@@ -15,7 +15,7 @@ import { SimulatedFleet } from '../trials/harness/simulated-fleet.ts';
 import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
 import { sleep, systemClock } from '../src/lib/clock.ts';
 import { packageFile } from '../src/lib/package-root.ts';
-import { formatTable } from './format-table.ts';
+import { formatTable } from '../trials/harness/format-table.ts';
 import { OPERATOR_QUESTIONS } from './operator-questions.ts';
 import { ProgressLine } from './progress-line.ts';
 

@@ -3,7 +3,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { formatTable } from '../../demo/format-table.ts';
+import { formatTable } from '../harness/format-table.ts';
 import type { FaultRow } from './fault-book.ts';
 import type { TortureOptions } from './options.ts';
 import { promisedSamples } from './sink-check.ts';
