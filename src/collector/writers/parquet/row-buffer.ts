@@ -1,7 +1,8 @@
 /**
- * Rows of any hours that wait in memory: four numbers each, in arrays that grow. Sorted, they are
- * the rows of each hour by series, time and arrival.
+ * Rows of any hours that wait in memory: three numbers each, in arrays that grow, and a fourth for
+ * each batch. Sorted, they are the rows of each hour by series, time and arrival.
  */
+import { SERIES_COLUMNS } from '../../../warehouse/columns.ts';
 import {
   type SeriesRuns,
   type SortedRows,
@@ -10,17 +11,32 @@ import {
 import { HOUR_MS, hourOf } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
-/** Memory of one buffered row, 28 bytes, of its sorted copy, 24, and of its hour's copy, 32. */
-export const BUFFERED_ROW_BYTES = 84;
+/** Memory of one buffered row, 20 bytes, of its sorted copy, 24, and of its hour's copy, 32. */
+export const BUFFERED_ROW_BYTES = 76;
+/** Memory of one batch, of which there may be as many as rows. */
+const BATCH_BYTES = 12;
 const FIRST_ROWS = 4096;
+const FIRST_BATCHES = 64;
+const NODE_CELL = SERIES_COLUMNS.findIndex(({ name }) => name === 'node_id');
+const NONE = 0xffffffff;
 
 export class RowBuffer {
   #rows = 0;
   #series = new Uint32Array(0);
   #timestampsMs = new Float64Array(0);
   #values = new Float64Array(0);
-  #receivedAtMs = new Float64Array(0);
+  /** Rows of one table that came together: their first row, and when they came. */
+  #batches = 0;
+  #lastIds: Uint32Array | undefined;
+  #batchStarts = new Uint32Array(0);
+  #batchReceivedAtMs = new Float64Array(0);
   readonly #rowsByHour = new Map<number, number>();
+  /** Used again by every sort: fresh memory for each would be collected garbage. */
+  #sortedColumns: Omit<SortedRows, 'runs'> = {
+    timestampsMs: new Float64Array(0),
+    values: new Float64Array(0),
+    receivedAtMs: new Float64Array(0),
+  };
 
   get rows(): number {
     return this.#rows;
@@ -33,12 +49,12 @@ export class RowBuffer {
 
   /** What the buffer takes in memory, with what sorting it will take. */
   get bytes(): number {
-    return this.#series.length * BUFFERED_ROW_BYTES;
+    return this.#series.length * BUFFERED_ROW_BYTES + this.#batchStarts.length * BATCH_BYTES;
   }
 
   /**
-   * Appends samples [from, to), all of the hour `hourMs`. `ids` gives the series index' number of
-   * each table entry that `series` points to.
+   * Appends samples [from, to) of one node, all of the hour `hourMs`. `ids` gives the series index'
+   * number of each table entry that `series` points to.
    */
   append(
     hourMs: number,
@@ -51,22 +67,42 @@ export class RowBuffer {
     const start = this.#rows;
     const end = start + (to - from);
     if (end > this.#series.length) this.#grow(end);
+    this.#followBatch(ids, receivedAtMs);
     const { series } = samples;
     const target = this.#series;
     for (let i = from, row = start; i < to; i++, row++) target[row] = ids[series[i]!]!;
     this.#timestampsMs.set(samples.timestampsMs.subarray(from, to), start);
     this.#values.set(samples.values.subarray(from, to), start);
-    this.#receivedAtMs.fill(receivedAtMs, start, end);
     this.#rows = end;
     this.#rowsByHour.set(hourMs, (this.#rowsByHour.get(hourMs) ?? 0) + (to - from));
   }
 
+  /** The next rows belong to the last batch, or begin one. */
+  #followBatch(ids: Uint32Array, receivedAtMs: number): void {
+    const last = this.#batches - 1;
+    if (ids === this.#lastIds && receivedAtMs === this.#batchReceivedAtMs[last]) return;
+    this.#lastIds = ids;
+    if (this.#batches === this.#batchStarts.length) {
+      const grown = Math.max(this.#batches * 2, FIRST_BATCHES);
+      this.#batchStarts = copyInto(new Uint32Array(grown), this.#batchStarts);
+      this.#batchReceivedAtMs = copyInto(new Float64Array(grown), this.#batchReceivedAtMs);
+    }
+    this.#batchStarts[this.#batches] = this.#rows;
+    this.#batchReceivedAtMs[this.#batches] = receivedAtMs;
+    this.#batches += 1;
+  }
+
   clear(): void {
     this.#rows = 0;
+    this.#batches = 0;
+    this.#lastIds = undefined;
     this.#rowsByHour.clear();
   }
 
-  /** The rows of each hour, sorted by series (in the index' order), then time, then arrival. */
+  /**
+   * The rows of each hour, sorted by series (in the index' order), then time, then arrival. Valid
+   * until the next call.
+   */
   sorted(index: SeriesIndex): Map<number, SortedRows> {
     const all = this.#sortedRows(index);
     const [hourMs] = this.#rowsByHour.keys();
@@ -77,6 +113,9 @@ export class RowBuffer {
   /**
    * A counting sort by rank that moves each row straight to its place: rows of one series keep the
    * order of their arrival. Only runs whose times are out of order are then sorted themselves.
+   *
+   * Batches are moved node by node: the places of one node's series stay in the processor's cache,
+   * those of a whole fleet do not.
    */
   #sortedRows(index: SeriesIndex): SortedRows {
     const rows = this.#rows;
@@ -86,18 +125,58 @@ export class RowBuffer {
     for (let row = 0; row < rows; row++) next[ranks[series[row]!]! + 1]!++;
     const runs = runsOf(next, order);
     for (let rank = 0; rank < ranks.length; rank++) next[rank + 1]! += next[rank]!;
-    const timestampsMs = new Float64Array(rows);
-    const values = new Float64Array(rows);
-    const receivedAtMs = new Float64Array(rows);
-    for (let row = 0; row < rows; row++) {
-      const place = next[ranks[series[row]!]!]!++;
-      timestampsMs[place] = this.#timestampsMs[row]!;
-      values[place] = this.#values[row]!;
-      receivedAtMs[place] = this.#receivedAtMs[row]!;
+    const sorted = { runs, ...this.#columnsFor(rows) };
+    for (const batch of this.#batchesByNode(index)) {
+      const receivedAtMs = this.#batchReceivedAtMs[batch]!;
+      const end = batch + 1 < this.#batches ? this.#batchStarts[batch + 1]! : rows;
+      for (let row = this.#batchStarts[batch]!; row < end; row++) {
+        const place = next[ranks[series[row]!]!]!++;
+        sorted.timestampsMs[place] = this.#timestampsMs[row]!;
+        sorted.values[place] = this.#values[row]!;
+        sorted.receivedAtMs[place] = receivedAtMs;
+      }
     }
-    const sorted = { runs, timestampsMs, values, receivedAtMs };
     sortRunsByTime(sorted);
     return sorted;
+  }
+
+  #columnsFor(rows: number): Omit<SortedRows, 'runs'> {
+    if (this.#sortedColumns.values.length < rows) {
+      this.#sortedColumns = {
+        timestampsMs: new Float64Array(this.#series.length),
+        values: new Float64Array(this.#series.length),
+        receivedAtMs: new Float64Array(this.#series.length),
+      };
+    }
+    const { timestampsMs, values, receivedAtMs } = this.#sortedColumns;
+    return {
+      timestampsMs: timestampsMs.subarray(0, rows),
+      values: values.subarray(0, rows),
+      receivedAtMs: receivedAtMs.subarray(0, rows),
+    };
+  }
+
+  /** Those of one node after the other, each node's in the order of their arrival. */
+  #batchesByNode(index: SeriesIndex): Uint32Array {
+    const following = new Uint32Array(this.#batches).fill(NONE);
+    const ends = new Map<number, { readonly first: number; last: number }>();
+    for (let batch = 0; batch < this.#batches; batch++) {
+      const series = this.#series[this.#batchStarts[batch]!]!;
+      const node = index.textId(series, NODE_CELL);
+      const known = ends.get(node);
+      if (known === undefined) {
+        ends.set(node, { first: batch, last: batch });
+        continue;
+      }
+      following[known.last] = batch;
+      known.last = batch;
+    }
+    const batches = new Uint32Array(this.#batches);
+    let place = 0;
+    for (const { first } of ends.values()) {
+      for (let batch = first; batch !== NONE; batch = following[batch]!) batches[place++] = batch;
+    }
+    return batches;
   }
 
   #grow(rows: number): void {
@@ -106,7 +185,6 @@ export class RowBuffer {
     this.#series = copyInto(new Uint32Array(grown), this.#series);
     this.#timestampsMs = copyInto(new Float64Array(grown), this.#timestampsMs);
     this.#values = copyInto(new Float64Array(grown), this.#values);
-    this.#receivedAtMs = copyInto(new Float64Array(grown), this.#receivedAtMs);
   }
 }
 
