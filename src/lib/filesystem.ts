@@ -24,8 +24,11 @@ export interface FileSystem {
   /** Creates the file or, with `append`, continues it. */
   openForWriting(path: string, options?: { append?: boolean }): WritableFile;
   readFile(path: string): Buffer;
-  /** `length` bytes from `offset`; fewer where the file ends before. */
-  readRange(path: string, offset: number, length: number): Buffer;
+  /**
+   * `length` bytes from `offset`; fewer where the file ends before. They lie at the start of
+   * `target` where there is one, which must have room for them.
+   */
+  readRange(path: string, offset: number, length: number, target?: Buffer): Buffer;
   fileBytes(path: string): number;
   /** Atomic within a file system. */
   rename(from: string, to: string): void;
@@ -62,10 +65,10 @@ export const nodeFileSystem: FileSystem = {
     };
   },
   readFile: (path) => fs.readFileSync(path),
-  readRange(path, offset, length) {
+  readRange(path, offset, length, target) {
     const fd = fs.openSync(path, 'r');
     try {
-      const bytes = Buffer.alloc(length);
+      const bytes = target ?? Buffer.alloc(length);
       let filled = 0;
       while (filled < length) {
         const read = fs.readSync(fd, bytes, filled, length - filled, offset + filled);

@@ -2,6 +2,8 @@
  * Rows as the warehouse sorts them, how they are put together, and how they are cut into parts.
  */
 
+import { orderByTime, type TimedColumns } from './time-order.ts';
+
 /** Consecutive rows of one series each, in parallel arrays. */
 export interface SeriesRuns {
   /** As `SeriesCells` numbers them. */
@@ -10,14 +12,15 @@ export interface SeriesRuns {
 }
 
 /** Sorted rows: `runs` one after another, the columns row by row. */
-export interface SortedRows {
+export interface SortedRows extends TimedColumns {
   readonly runs: SeriesRuns;
-  readonly timestampsMs: Float64Array;
-  readonly values: Float64Array;
-  readonly receivedAtMs: Float64Array;
 }
 
-/** The same rows in parts of at most `rowsMax`; a run may be cut in two. */
+/**
+ * The same rows in parts of at most `rowsMax`. A run is cut only where it is longer than that, and
+ * then each part of it but the last has no other run beside it. The runs of a part are valid until
+ * the next one is asked for.
+ */
 export function* splitRows(sorted: SortedRows, rowsMax: number): Generator<SortedRows> {
   const { runs } = sorted;
   const total = sorted.values.length;
@@ -25,29 +28,31 @@ export function* splitRows(sorted: SortedRows, rowsMax: number): Generator<Sorte
     yield sorted;
     return;
   }
+  const series = new Uint32Array(rowsMax);
+  const rows = new Uint32Array(rowsMax);
   let run = 0;
-  let taken = 0;
-  for (let start = 0; start < total; start += rowsMax) {
-    const end = Math.min(start + rowsMax, total);
-    const series: number[] = [];
-    const rows: number[] = [];
-    for (let missing = end - start; missing > 0; ) {
-      const count = Math.min(missing, runs.rows[run]! - taken);
-      series.push(runs.series[run]!);
-      rows.push(count);
-      missing -= count;
-      taken += count;
-      if (taken === runs.rows[run]) {
-        run++;
-        taken = 0;
-      }
+  let left = runs.rows[0]!;
+  for (let start = 0; start < total; ) {
+    let end = start;
+    let parts = 0;
+    while (run < runs.rows.length && end < start + rowsMax) {
+      const room = start + rowsMax - end;
+      if (left > room && parts > 0) break;
+      const count = Math.min(left, room);
+      series[parts] = runs.series[run]!;
+      rows[parts] = count;
+      parts += 1;
+      end += count;
+      left -= count;
+      if (left === 0) left = runs.rows[++run] ?? 0;
     }
     yield {
-      runs: { series: Uint32Array.from(series), rows: Uint32Array.from(rows) },
+      runs: { series: series.subarray(0, parts), rows: rows.subarray(0, parts) },
       timestampsMs: sorted.timestampsMs.subarray(start, end),
       values: sorted.values.subarray(start, end),
       receivedAtMs: sorted.receivedAtMs.subarray(start, end),
     };
+    start = end;
   }
 }
 
@@ -93,6 +98,16 @@ export class SortedRowsBuilder {
     this.#runSeries[this.#runs] = series;
     this.#runRows[this.#runs] = to - from;
     this.#runs += 1;
+  }
+
+  /** Puts the last `rows` rows, all of one series, in the order of their times. */
+  orderLast(rows: number): void {
+    const columns = {
+      timestampsMs: this.#timestampsMs,
+      values: this.#values,
+      receivedAtMs: this.#receivedAtMs,
+    };
+    orderByTime(columns, this.#rows - rows, this.#rows);
   }
 
   /** What was appended, until `clear`. */

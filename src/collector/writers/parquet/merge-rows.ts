@@ -3,15 +3,22 @@
  * whole file. Pure but for what the sources read. Memory holds one row group and one block of each
  * source.
  *
- * A heap holds the sources by their next row. What is moved is not a row but a stretch: the rows of
- * one series that come before the next row of every other source, which with a steady agent is the
- * whole run.
+ * A heap holds the sources by their next row. What is moved is not a row but a series: the run of
+ * each source, one after the other, put in order by time where they overlap. Only where a series
+ * does not fit into the row group, or is longer than a block, it is moved in stretches: the rows
+ * that come before the next row of every other source.
  */
 import type { RowGroup, SeriesCells } from '../../../warehouse/encoder.ts';
 import { type SortedRows, SortedRowsBuilder } from '../../../warehouse/sorted-rows.ts';
 
-/** Blocks of rows that go on where the last one ended, in sorted order. */
+/**
+ * Blocks of rows that go on where the last one ended, in sorted order. A run goes on in the next
+ * block only where it fills a block alone.
+ */
 export type RowSource = Iterator<SortedRows>;
+
+/** The rank of a source that has no rows left. */
+const DONE = Number.POSITIVE_INFINITY;
 
 export interface MergeOptions {
   readonly cells: SeriesCells;
@@ -33,11 +40,8 @@ export function* mergeRows(
   const groups = Math.ceil(rows / rowGroupRows);
   const output = new SortedRowsBuilder(Math.ceil(rows / groups));
   const heap = new SourceHeap(sources.map((source, place) => new Cursor(source, place, ranks)));
-  for (let first = heap.first; first !== undefined; first = heap.first) {
-    const end = first.stretchEnd(heap.second, output.room);
-    output.append(first.series, first.block, first.row, end);
-    first.moveTo(end);
-    heap.settleFirst();
+  while (!heap.isDone) {
+    if (!heap.moveSeries(output)) heap.moveStretch(output);
     if (output.room > 0) continue;
     yield { rows: output.rows, cells, ...output.sorted() };
     output.clear();
@@ -63,43 +67,51 @@ class Cursor {
     this.#nextBlock();
   }
 
-  get isDone(): boolean {
-    return this.#block === undefined;
+  /** Where its series stands in sort order; behind all others once there is no row left. */
+  get rank(): number {
+    return this.#rank;
   }
 
-  get block(): SortedRows {
-    return this.#block!;
+  /** Among the sources. */
+  get place(): number {
+    return this.#place;
   }
 
-  get row(): number {
-    return this.#row;
-  }
-
-  get series(): number {
-    return this.#block!.runs.series[this.#run]!;
+  /** The rows of its series that its block holds; undefined where the next one may hold more. */
+  get wholeRun(): number | undefined {
+    return this.#block!.runs.rows.length === 1 ? undefined : this.#runEnd - this.#row;
   }
 
   isBefore(other: Cursor): boolean {
-    if (this.#rank !== other.#rank) return this.#rank < other.#rank;
+    if (this.#rank !== other.#rank || this.#rank === DONE) return this.#rank < other.#rank;
     return this.#precedes(this.#row, other);
   }
 
-  /** The end of the rows from here on that are of this series and come before `other`. */
-  stretchEnd(other: Cursor | undefined, rowsMax: number): number {
-    const end = Math.min(this.#runEnd, this.#row + rowsMax);
-    if (other === undefined || other.#rank !== this.#rank) return end;
-    if (this.#precedes(end - 1, other)) return end;
-    let row = this.#row + 1;
-    while (this.#precedes(row, other)) row++;
-    return row;
+  /** Moves its series' rows in this block to `output`. */
+  moveRun(output: SortedRowsBuilder): void {
+    this.#move(output, this.#runEnd);
   }
 
-  /** To a later row of this run, or to the next run where it has ended. */
-  moveTo(row: number): void {
-    this.#row = row;
-    if (row < this.#runEnd) return;
+  /** Moves the rows of its series that come before `other`, as far as there is room. */
+  moveStretch(output: SortedRowsBuilder, other: Cursor | undefined): void {
+    const end = Math.min(this.#runEnd, this.#row + output.room);
+    const isAlone = other === undefined || other.#rank !== this.#rank;
+    let row = end;
+    if (!isAlone && !this.#precedes(end - 1, other)) {
+      row = this.#row + 1;
+      while (this.#precedes(row, other)) row++;
+    }
+    this.#move(output, row);
+  }
+
+  /** Afterwards it stands at `end`, or at the next run where that ends this one. */
+  #move(output: SortedRowsBuilder, end: number): void {
+    const block = this.#block!;
+    output.append(block.runs.series[this.#run]!, block, this.#row, end);
+    this.#row = end;
+    if (end < this.#runEnd) return;
     this.#run += 1;
-    if (this.#run < this.#block!.runs.rows.length) this.#enterRun();
+    if (this.#run < block.runs.rows.length) this.#enterRun();
     else this.#nextBlock();
   }
 
@@ -113,7 +125,10 @@ class Cursor {
   #nextBlock(): void {
     const { value, done } = this.#source.next();
     this.#block = done === true ? undefined : value;
-    if (this.#block === undefined) return;
+    if (this.#block === undefined) {
+      this.#rank = DONE;
+      return;
+    }
     this.#run = 0;
     this.#row = 0;
     this.#runEnd = 0;
@@ -122,38 +137,64 @@ class Cursor {
 
   #enterRun(): void {
     this.#runEnd += this.#block!.runs.rows[this.#run]!;
-    this.#rank = this.#ranks[this.series]!;
+    this.#rank = this.#ranks[this.#block!.runs.series[this.#run]!]!;
   }
 }
 
-/** The cursors that are not done, the least first. */
+/** The cursors, the least first. */
 class SourceHeap {
   readonly #cursors: Cursor[];
 
   constructor(cursors: readonly Cursor[]) {
-    const live = cursors.filter(({ isDone }) => !isDone);
-    this.#cursors = live.sort((a, b) => (a.isBefore(b) ? -1 : 1));
+    this.#cursors = cursors.toSorted((a, b) => (a.isBefore(b) ? -1 : 1));
   }
 
-  get first(): Cursor | undefined {
-    return this.#cursors[0];
+  get isDone(): boolean {
+    return this.#cursors.length === 0 || this.#cursors[0]!.rank === DONE;
   }
 
-  get second(): Cursor | undefined {
-    const [, left, right] = this.#cursors;
-    return right?.isBefore(left!) === true ? right : left;
+  /**
+   * Moves all rows of the first series. Returns false, and moves nothing, where they do not fit or
+   * are not all in memory.
+   */
+  moveSeries(output: SortedRowsBuilder): boolean {
+    const holders = this.#holdersOfFirst();
+    const cursors = holders.map((at) => this.#cursors[at]!);
+    let rows = 0;
+    for (const { wholeRun } of cursors) rows += wholeRun ?? Number.POSITIVE_INFINITY;
+    if (rows > output.room) return false;
+    cursors.sort((a, b) => a.place - b.place);
+    for (const cursor of cursors) cursor.moveRun(output);
+    if (cursors.length > 1) output.orderLast(rows);
+    for (let i = holders.length - 1; i >= 0; i--) this.#settle(holders[i]!);
+    return true;
   }
 
-  /** The first has moved on: puts it where it belongs now. */
-  settleFirst(): void {
+  /** Moves the rows of the first cursor that come before every other's. */
+  moveStretch(output: SortedRowsBuilder): void {
+    const [first, left, right] = this.#cursors;
+    first!.moveStretch(output, right?.isBefore(left!) === true ? right : left);
+    this.#settle(0);
+  }
+
+  /** Where the cursors stand that are at the first one's series, in rising order. */
+  #holdersOfFirst(): number[] {
     const cursors = this.#cursors;
-    if (cursors[0]!.isDone) {
-      const last = cursors.pop()!;
-      if (cursors.length === 0) return;
-      cursors[0] = last;
+    const { rank } = cursors[0]!;
+    const holders = [0];
+    for (let i = 0; i < holders.length; i++) {
+      const child = 2 * holders[i]! + 1;
+      if (cursors[child]?.rank === rank) holders.push(child);
+      if (cursors[child + 1]?.rank === rank) holders.push(child + 1);
     }
-    const moving = cursors[0]!;
-    let place = 0;
+    return holders;
+  }
+
+  /** The cursor there has moved on: puts it where it belongs now. */
+  #settle(at: number): void {
+    const cursors = this.#cursors;
+    const moving = cursors[at]!;
+    let place = at;
     for (;;) {
       let child = 2 * place + 1;
       if (child >= cursors.length) break;

@@ -8,6 +8,7 @@ import {
   type SortedRows,
   SortedRowsBuilder,
 } from '../../../warehouse/sorted-rows.ts';
+import { orderByTime, type TimedColumns } from '../../../warehouse/time-order.ts';
 import { HOUR_MS, hourOf } from '../../../warehouse/warehouse.ts';
 import type { SeriesIndex } from './series-index.ts';
 
@@ -32,7 +33,7 @@ export class RowBuffer {
   #batchReceivedAtMs = new Float64Array(0);
   readonly #rowsByHour = new Map<number, number>();
   /** Used again by every sort: fresh memory for each would be collected garbage. */
-  #sortedColumns: Omit<SortedRows, 'runs'> = {
+  #sortedColumns: TimedColumns = {
     timestampsMs: new Float64Array(0),
     values: new Float64Array(0),
     receivedAtMs: new Float64Array(0),
@@ -140,7 +141,7 @@ export class RowBuffer {
     return sorted;
   }
 
-  #columnsFor(rows: number): Omit<SortedRows, 'runs'> {
+  #columnsFor(rows: number): TimedColumns {
     if (this.#sortedColumns.values.length < rows) {
       this.#sortedColumns = {
         timestampsMs: new Float64Array(this.#series.length),
@@ -208,26 +209,12 @@ function runsOf(counts: Uint32Array, order: Uint32Array): SeriesRuns {
 }
 
 /** Rows of equal times keep their order. */
-function sortRunsByTime({ runs, timestampsMs, values, receivedAtMs }: SortedRows): void {
+function sortRunsByTime(sorted: SortedRows): void {
   let start = 0;
-  for (const rows of runs.rows) {
-    const end = start + rows;
-    if (!isAscending(timestampsMs, start, end)) {
-      const times = timestampsMs.slice(start, end);
-      const places = new Uint32Array(rows).map((_, place) => place);
-      places.sort((a, b) => times[a]! - times[b]! || a - b);
-      for (const column of [timestampsMs, values, receivedAtMs]) {
-        const unsorted = column.slice(start, end);
-        for (let i = 0; i < rows; i++) column[start + i] = unsorted[places[i]!]!;
-      }
-    }
-    start = end;
+  for (const rows of sorted.runs.rows) {
+    orderByTime(sorted, start, start + rows);
+    start += rows;
   }
-}
-
-function isAscending(times: Float64Array, start: number, end: number): boolean {
-  for (let row = start + 1; row < end; row++) if (times[row]! < times[row - 1]!) return false;
-  return true;
 }
 
 /** Deals sorted rows out by their hour: within a run, the rows of an hour stand together. */

@@ -30,6 +30,8 @@ export class SpillFile {
   readonly #path: string;
   #file: WritableFile | undefined;
   #bytes = 0;
+  /** The block that is being written; used again for the next. */
+  readonly #block = Buffer.from(new ArrayBuffer(BLOCK_ROWS * (ROW_BYTES + RUN_BYTES)));
   /** The file is still there, though nobody needs it. */
   #isLeft = false;
 
@@ -48,40 +50,39 @@ export class SpillFile {
     this.#file ??= this.#fs.openForWriting(this.#path);
     const blocks: SpilledBlock[] = [];
     for (const part of splitRows(sorted, BLOCK_ROWS)) {
-      const rows = part.values.length;
-      const runs = part.runs.rows.length;
-      const columns = [part.timestampsMs, part.values, part.receivedAtMs];
-      const bytes = Buffer.concat([...columns, part.runs.series, part.runs.rows].map(bytesOf));
-      this.#file.write(bytes);
-      blocks.push({ offset: this.#bytes, rows, runs });
-      this.#bytes += bytes.length;
+      const block = { offset: this.#bytes, rows: part.values.length, runs: part.runs.rows.length };
+      const { timestampsMs, values, receivedAtMs, runs } = blockIn(this.#block.buffer, block);
+      timestampsMs.set(part.timestampsMs);
+      values.set(part.values);
+      receivedAtMs.set(part.receivedAtMs);
+      runs.series.set(part.runs.series);
+      runs.rows.set(part.runs.rows);
+      this.#file.write(this.#block.subarray(0, bytesOf(block)));
+      blocks.push(block);
+      this.#bytes += bytesOf(block);
     }
     return blocks;
   }
 
-  /** Throws OperatingError where the file has lost its end. */
-  read({ offset, rows, runs }: SpilledBlock): SortedRows {
-    const length = rows * ROW_BYTES + runs * RUN_BYTES;
-    const bytes = this.#fs.readRange(this.#path, offset, length);
-    if (bytes.length < length) {
-      throw new OperatingError(
-        'WAREHOUSE_SPILL_CUT',
-        `cannot read ${this.#path}: it ends before byte ${offset + length}`,
-      );
+  /**
+   * Reads blocks one after the other; each is valid until the next is asked for. Throws
+   * OperatingError where the file has lost its end.
+   */
+  *read(blocks: readonly SpilledBlock[]): Generator<SortedRows, undefined> {
+    // An allocation of its own, since the numbers must be aligned.
+    const target = Buffer.from(new ArrayBuffer(Math.max(...blocks.map(bytesOf))));
+    for (const block of blocks) {
+      const length = bytesOf(block);
+      const { length: found } = this.#fs.readRange(this.#path, block.offset, length, target);
+      if (found < length) {
+        throw new OperatingError(
+          'WAREHOUSE_SPILL_CUT',
+          `cannot read ${this.#path}: it ends before byte ${block.offset + length}`,
+        );
+      }
+      yield blockIn(target.buffer, block);
     }
-    // The numbers must be aligned, which a buffer of the file system's own need not be.
-    const { buffer } = bytes.byteOffset % 8 === 0 ? bytes : Uint8Array.from(bytes);
-    const start = bytes.byteOffset % 8 === 0 ? bytes.byteOffset : 0;
-    const runsAt = start + rows * ROW_BYTES;
-    return {
-      timestampsMs: new Float64Array(buffer, start, rows),
-      values: new Float64Array(buffer, start + rows * 8, rows),
-      receivedAtMs: new Float64Array(buffer, start + rows * 16, rows),
-      runs: {
-        series: new Uint32Array(buffer, runsAt, runs),
-        rows: new Uint32Array(buffer, runsAt + runs * 4, runs),
-      },
-    };
+    return undefined;
   }
 
   /** Gives the file up. Never throws: what cannot be removed is removed by the next call. */
@@ -105,6 +106,20 @@ export class SpillFile {
   }
 }
 
-function bytesOf(numbers: Float64Array | Uint32Array): Uint8Array {
-  return new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+function bytesOf({ rows, runs }: SpilledBlock): number {
+  return rows * ROW_BYTES + runs * RUN_BYTES;
+}
+
+/** The columns of a block that lies at the start of `buffer`. */
+function blockIn(buffer: ArrayBufferLike, { rows, runs }: SpilledBlock): SortedRows {
+  const runsAt = rows * ROW_BYTES;
+  return {
+    timestampsMs: new Float64Array(buffer, 0, rows),
+    values: new Float64Array(buffer, rows * 8, rows),
+    receivedAtMs: new Float64Array(buffer, rows * 16, rows),
+    runs: {
+      series: new Uint32Array(buffer, runsAt, runs),
+      rows: new Uint32Array(buffer, runsAt + runs * 4, runs),
+    },
+  };
 }

@@ -9,8 +9,8 @@
  * of it, and the owner seals before it grows too large.
  */
 import path from 'node:path';
-import type { FileSystem } from '../../../lib/filesystem.ts';
 import type { SeriesTable } from '../../../domain/telemetry.ts';
+import type { FileSystem } from '../../../lib/filesystem.ts';
 import type { RowGroup } from '../../../warehouse/encoder.ts';
 import type { SortedRows } from '../../../warehouse/sorted-rows.ts';
 import { HOUR_MS, hourOf, stagingDirectory, stagingName } from '../../../warehouse/warehouse.ts';
@@ -170,7 +170,7 @@ export class WaitingRows {
   rowGroups(hourMs: number): Generator<RowGroup> {
     this.#sorted ??= this.#buffer.sorted(this.#index);
     const sources: RowSource[] = (this.#spilled.get(hourMs)?.spills ?? []).map((blocks) =>
-      this.#read(blocks),
+      this.#spill.read(blocks),
     );
     const inMemory = this.#sorted.get(hourMs);
     if (inMemory !== undefined) sources.push([inMemory].values());
@@ -180,11 +180,6 @@ export class WaitingRows {
       rows: this.rowsOf(hourMs),
       rowGroupRows: this.#options.rowGroupRows,
     });
-  }
-
-  *#read(blocks: readonly SpilledBlock[]): Generator<SortedRows, undefined> {
-    for (const block of blocks) yield this.#spill.read(block);
-    return undefined;
   }
 
   /** Forgets every row. Never throws: a file left over is wiped when the writer opens next. */
