@@ -48,6 +48,7 @@ export interface SupervisorEvents {
 
 const RESTART_PAUSE_MS = 50;
 const RESTART_AFTER_FAILURE_MS = 300;
+const DOWN_DEADLINE_MS = 45_000;
 
 export class DaemonSupervisor {
   readonly #deployment: Deployment;
@@ -59,7 +60,8 @@ export class DaemonSupervisor {
   #daemon: DaemonProcess | undefined;
   #startedMs = 0;
   readonly #startsMs: number[] = [];
-  #isHeld = true;
+  /** Who wants no daemon just now; the first is whoever has yet to call `start`. */
+  #holds = 1;
   #awaitsAck = false;
   /** What may be to blame for an end. */
   readonly #blames = new Set<Blame>();
@@ -116,7 +118,7 @@ export class DaemonSupervisor {
 
   /** Starts the first daemon; from now on there always is one. */
   start(): void {
-    this.#isHeld = false;
+    this.#holds -= 1;
     this.#loop = this.#run();
   }
 
@@ -182,19 +184,20 @@ export class DaemonSupervisor {
 
   /** Ends the daemon, does `work` while there is none, and starts the next one. */
   async whileDown(signal: NodeJS.Signals, work: () => Promise<void>): Promise<void> {
-    this.#isHeld = true;
+    this.#holds += 1;
     try {
       this.signal(signal);
-      await this.#waitUntil(() => this.#daemon === undefined, 30_000);
+      const isDown = await this.#waitUntil(() => this.#daemon === undefined, DOWN_DEADLINE_MS);
+      if (!isDown) throw new Error(`the daemon did not end within ${DOWN_DEADLINE_MS} ms`);
       await work();
     } finally {
-      this.#isHeld = false;
+      this.#holds -= 1;
     }
   }
 
   /** Stops the daemon for good. */
   async stop(): Promise<Exit | undefined> {
-    this.#isHeld = true;
+    this.#holds += 1;
     this.blame('the end of the run');
     const exit = await this.#daemon?.stop();
     this.#isStopped = true;
@@ -203,7 +206,7 @@ export class DaemonSupervisor {
   }
 
   async kill(): Promise<void> {
-    this.#isHeld = true;
+    this.#holds += 1;
     this.#isStopped = true;
     this.signal('SIGCONT');
     await this.#daemon?.kill();
@@ -214,7 +217,7 @@ export class DaemonSupervisor {
 
   async #run(): Promise<void> {
     while (!this.#isStopped) {
-      if (this.#isHeld) {
+      if (this.#holds > 0) {
         await sleep(this.#clock, 10);
         continue;
       }

@@ -9,6 +9,7 @@
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { sleep, systemClock } from '../../src/lib/clock.ts';
 import { errorMessage } from '../../src/lib/errors.ts';
 
 export interface Disk {
@@ -18,6 +19,7 @@ export interface Disk {
 
 /** Background writing is put off, so that it does not do the daemon's syncing for it. */
 const MOUNT_OPTIONS = 'loop,commit=300';
+const UNMOUNT_DEADLINE_MS = 10_000;
 
 export class Disks {
   readonly journal: Disk;
@@ -97,10 +99,13 @@ export class Disks {
     }
   }
 
-  /** Back to that moment. Nothing may be open on the disks. */
-  loseTheRest(): void {
+  /**
+   * Back to that moment. Nothing of the run may be open on the disks; what another program of the
+   * machine looks at there, as `find` and `du` do, is waited for.
+   */
+  async loseTheRest(): Promise<void> {
     for (const disk of this.all) {
-      execFileSync('umount', [disk.dir], { stdio: 'pipe' });
+      await unmountSoon(disk.dir);
       fs.renameSync(`${disk.image}.cut`, disk.image);
       attach(disk);
       // Its removal may not have been synced, and it is none of the daemon's files.
@@ -130,6 +135,64 @@ function make(disk: Disk, megabytes: number): void {
 
 function attach({ image, dir }: Disk): void {
   execFileSync('mount', ['-o', MOUNT_OPTIONS, image, dir], { stdio: 'pipe' });
+}
+
+async function unmountSoon(dir: string): Promise<void> {
+  const giveUpAtMs = systemClock.monotonicMs() + UNMOUNT_DEADLINE_MS;
+  for (;;) {
+    try {
+      execFileSync('umount', [dir], { stdio: 'pipe' });
+      return;
+    } catch (error) {
+      if (systemClock.monotonicMs() < giveUpAtMs) {
+        await sleep(systemClock, 20);
+        continue;
+      }
+      const users = usersOf(dir).join(', ');
+      throw new Error(`${errorMessage(error).trim()}; in use by ${users}`, { cause: error });
+    }
+  }
+}
+
+/** Processes with something open, mapped or at work in `dir`, each with its command and a file. */
+function usersOf(dir: string): string[] {
+  const users: string[] = [];
+  for (const pid of fs.readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    const file = filesOf(pid).find((name) => name.startsWith(dir));
+    if (file !== undefined) users.push(`${pid} (${readText(`/proc/${pid}/comm`)}: ${file})`);
+  }
+  return users;
+}
+
+function filesOf(pid: string): string[] {
+  const links = ['cwd', 'root', ...namesIn(`/proc/${pid}/fd`).map((name) => `fd/${name}`)];
+  const mapped = readText(`/proc/${pid}/maps`).match(/\/.*$/gm) ?? [];
+  return [...links.map((link) => targetOf(`/proc/${pid}/${link}`)), ...mapped];
+}
+
+/** Processes end while they are looked at; the same for the next two. */
+function namesIn(dir: string): string[] {
+  try {
+    return fs.readdirSync(dir);
+  } catch {
+    return [];
+  }
+}
+
+function targetOf(link: string): string {
+  try {
+    return fs.readlinkSync(link);
+  } catch {
+    return '';
+  }
+}
+
+function readText(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8').trim();
+  } catch {
+    return '';
+  }
 }
 
 function fillerOf({ dir }: Disk): string {

@@ -168,7 +168,7 @@ async function cutPower({ supervisor, disks }: TortureWorld): Promise<void> {
   await disks.exclusive(async () => {
     supervisor.signal('SIGSTOP');
     disks.keepWhatIsSynced();
-    await supervisor.whileDown('SIGKILL', async () => disks.loseTheRest());
+    await supervisor.whileDown('SIGKILL', () => disks.loseTheRest());
   });
 }
 
