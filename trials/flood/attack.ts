@@ -17,6 +17,9 @@ export interface AttackTask {
 /** What it did, for the report: how many of what. */
 export type AttackFigures = Readonly<Record<string, number>>;
 
+/** The node that connects every now and then while the daemon is attacked. */
+export const NEWCOMER = 'newcomer';
+
 export interface Attack {
   readonly name: string;
   /** For the table, in a few words. */
@@ -25,6 +28,8 @@ export interface Attack {
   readonly settings: Settings;
   /** Nodes whose certificates the attacker holds. */
   readonly nodes: number;
+  /** The one certificate that it holds is this node's, stolen. */
+  readonly stolenFrom?: string;
   run(task: AttackTask): Promise<AttackFigures>;
 }
 

@@ -27,6 +27,7 @@ import {
 import {
   dribbledFrame,
   giantLength,
+  idleConnections,
   manyStreams,
   slowStreams,
   unreadAcks,
@@ -35,7 +36,7 @@ import { alternatingRows, alternatingTables, tinyTables } from './attacks/tables
 
 export const ATTACKS: readonly Attack[] = [
   ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
-  ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams],
+  ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams, idleConnections],
   ...[cardinalityLimit, costlyTables, rateLimit],
   ...[alternatingTables, alternatingRows, tinyTables],
   ...[expansion, scatteredHours, unusedSymbols, units, longTexts, allSlots, hugeSequence],

@@ -24,6 +24,7 @@ export interface NeighbourFigures {
 
 export class Neighbour {
   readonly #client: TelemetryClient;
+  readonly #onSend: () => void;
   readonly #table = encodeSeriesTable(
     Array.from({ length: SERIES }, (_, index) => ({
       name: `neighbour_${index}`,
@@ -34,12 +35,16 @@ export class Neighbour {
   );
   #round = 0;
 
-  private constructor(client: TelemetryClient) {
+  private constructor(client: TelemetryClient, onSend: () => void) {
     this.#client = client;
+    this.#onSend = onSend;
   }
 
-  /** Connects and waits for the greeting. */
-  static async open(deployment: Deployment): Promise<Neighbour> {
+  /**
+   * Connects and waits for the greeting. The value of its samples is the number of the round, from
+   * one; `onSend` is called before each is sent.
+   */
+  static async open(deployment: Deployment, onSend: () => void): Promise<Neighbour> {
     const client = await TelemetryClient.open(
       {
         remote: deployment.listen,
@@ -55,7 +60,7 @@ export class Neighbour {
       },
     );
     await client.connected();
-    return new Neighbour(client);
+    return new Neighbour(client, onSend);
   }
 
   /** Connections after the first. */
@@ -91,6 +96,7 @@ export class Neighbour {
 
   async #send(): Promise<string> {
     this.#round += 1;
+    this.#onSend();
     const result = await this.#client.send(this.#table, {
       series: Uint32Array.from({ length: SERIES }, (_, index) => index),
       timestampsMs: new Float64Array(SERIES).fill(Date.now()),

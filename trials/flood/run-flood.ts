@@ -11,7 +11,8 @@ import { Deployment } from '../harness/deployment.ts';
 import type { MetricsPage } from '../harness/metrics-page.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
 import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
-import { type Attack, type AttackFigures, type AttackTask, pause } from './attack.ts';
+import { type Attack, type AttackFigures, type AttackTask, NEWCOMER, pause } from './attack.ts';
+import { type ArrivalFigures, Arrivals } from './arrivals.ts';
 import { connectPeer } from './attacks/peer.ts';
 import { Neighbour, type NeighbourFigures } from './neighbour.ts';
 
@@ -19,15 +20,19 @@ const SAMPLE_EVERY_MS = 100;
 const PROBE_EVERY_MS = 200;
 const PROBE_TIMEOUT_MS = 2000;
 const NEWCOMER_EVERY_MS = 400;
+/** Short, so that a file that comes late shows. */
+const ROTATION_SECS = 2;
 const NEWCOMER_TIMEOUT_MS = 2000;
 /** The attacking process has this long to end by itself. */
-const ATTACKER_GRACE_MS = 20_000;
+const ATTACKER_GRACE_MS = 60_000;
 
 export interface FloodOptions {
   /** How long the neighbour is alone, to compare with; how long the attack lasts; the aftermath. */
   readonly quietSeconds: number;
   readonly seconds: number;
   readonly settleSeconds: number;
+  /** The daemon's main.js, to attack another build than this checkout's own. */
+  readonly program?: string;
 }
 
 export interface FloodReport {
@@ -40,6 +45,8 @@ export interface FloodReport {
   readonly attackSeconds: number;
   readonly quiet: NeighbourFigures;
   readonly attacked: NeighbourFigures;
+  /** Until the neighbour's points were in the destinations, alone and under attack. */
+  readonly arrivals: { readonly quiet: ArrivalFigures; readonly attacked: ArrivalFigures };
   readonly neighbourReconnects: number;
   /**
    * Nodes that connected for the first time during the attack and were greeted within two seconds.
@@ -58,11 +65,18 @@ export interface FloodReport {
 /** Starts a daemon for the attack and stops it again. Throws where the daemon does not survive. */
 export async function runFlood(attack: Attack, options: FloodOptions): Promise<FloodReport> {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'collector-flood-'));
-  const deployment = await Deployment.create(dir, attack.settings);
-  const daemon = await DaemonProcess.start(deployment);
+  const arrivals = await Arrivals.open();
+  const deployment = await Deployment.create(dir, {
+    influxdb: { url: arrivals.influxUrl, org: 'o', bucket: 'b', token: 't' },
+    parquet: { rotation_interval_secs: ROTATION_SECS },
+    ...attack.settings,
+  });
+  const daemon = await DaemonProcess.start(deployment, {}, options.program);
   try {
-    return await attackDaemon(daemon, attack, options);
+    arrivals.watch(deployment.warehouseDir);
+    return await attackDaemon(daemon, arrivals, attack, options);
   } finally {
+    await arrivals.close();
     await daemon.kill();
     fs.rmSync(dir, { recursive: true, force: true });
   }
@@ -70,13 +84,17 @@ export async function runFlood(attack: Attack, options: FloodOptions): Promise<F
 
 async function attackDaemon(
   daemon: DaemonProcess,
+  arrivals: Arrivals,
   attack: Attack,
   options: FloodOptions,
 ): Promise<FloodReport> {
-  const neighbour = await Neighbour.open(daemon.deployment);
+  const neighbour = await Neighbour.open(daemon.deployment, () => arrivals.sent());
   await neighbour.sendUntil(after(500));
+  const warmRounds = arrivals.sentRounds;
   const quiet = await neighbour.sendUntil(after(options.quietSeconds * 1000));
-  const newcomer = await daemon.deployment.nodeCredentials('newcomer');
+  await arrivals.settled();
+  const quietRounds = arrivals.sentRounds;
+  const newcomer = await daemon.deployment.nodeCredentials(NEWCOMER);
   const watch = new DaemonWatch(daemon, newcomer);
   const task = await taskFor(attack, daemon.deployment, options.seconds);
   const before = watch.memoryBytes();
@@ -91,7 +109,9 @@ async function attackDaemon(
   const cpuSeconds = watch.cpuSeconds() - cpuBefore;
   const attackSeconds = (performance.now() - beganMs) / 1000;
   watch.stop();
-  await pause(options.settleSeconds * 1000);
+  const settling = pause(options.settleSeconds * 1000);
+  await arrivals.settled();
+  await settling;
   const { peakBytes, probes, newcomers } = watch;
   const memory = { before, peak: peakBytes, after: watch.memoryBytes() };
   const metrics = await daemon.metrics();
@@ -102,7 +122,20 @@ async function attackDaemon(
     .map((line) => JSON.stringify(line));
   const { name } = attack;
   const figures = { attack: name, done, memory, quiet, attacked, neighbourReconnects };
-  return { ...figures, cpuSeconds, attackSeconds, newcomers, probes, metrics, errors };
+  const times = {
+    quiet: arrivals.figures(warmRounds, quietRounds),
+    attacked: arrivals.figures(quietRounds, arrivals.sentRounds),
+  };
+  return {
+    ...figures,
+    arrivals: times,
+    cpuSeconds,
+    attackSeconds,
+    newcomers,
+    probes,
+    metrics,
+    errors,
+  };
 }
 
 async function taskFor(
@@ -110,7 +143,8 @@ async function taskFor(
   deployment: Deployment,
   seconds: number,
 ): Promise<AttackTask> {
-  const nodes = Array.from({ length: attack.nodes }, (_, index) => `attacker-${index + 1}`);
+  const own = Array.from({ length: attack.nodes }, (_, index) => `attacker-${index + 1}`);
+  const nodes = attack.stolenFrom === undefined ? own : [attack.stolenFrom];
   const credentials = await Promise.all(nodes.map((node) => deployment.nodeCredentials(node)));
   const { listen: remote, metricsUrl } = deployment;
   return { attack: attack.name, remote, metricsUrl, credentials, seconds };

@@ -75,9 +75,16 @@ export class DaemonProcess {
     return new DaemonProcess(deployment, env, program, options.wrapper ?? []);
   }
 
-  /** Starts the daemon and waits until it is ready; throws with its last log lines otherwise. */
-  static async start(deployment: Deployment, env: NodeJS.ProcessEnv = {}): Promise<DaemonProcess> {
-    const daemon = DaemonProcess.launch(deployment, { env });
+  /**
+   * Starts the daemon, or the main.js of another build, and waits until it is ready; throws with
+   * its last log lines otherwise.
+   */
+  static async start(
+    deployment: Deployment,
+    env: NodeJS.ProcessEnv = {},
+    program?: string,
+  ): Promise<DaemonProcess> {
+    const daemon = DaemonProcess.launch(deployment, { env, ...(program && { program }) });
     await daemon.waitFor(
       'the daemon to be ready',
       () => daemon.hasLogged('ready'),

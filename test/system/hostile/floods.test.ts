@@ -50,6 +50,10 @@ const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
     expect(metrics.sum('batches_rejected_total', { reason: 'schema_version' })).toBeGreaterThan(16);
   },
   'many-streams': ({ done }) => expect(done.streams).toBeGreaterThan(500),
+  'idle-connections': ({ done }) => {
+    expect(done.connections).toBe(8);
+    expect(done.replaced).toBeGreaterThan(0);
+  },
   'cardinality-limit': ({ metrics }) => {
     const labels = { reason: 'cardinality_node' };
     expect(metrics.sum('samples_rejected_total', labels)).toBeGreaterThan(1000);
@@ -106,10 +110,15 @@ test.each(ATTACKS)('the daemon and its neighbours live through $name', async (at
   expect(errors).toEqual([]);
   expect(attacked.batches).toBeGreaterThan(10);
   expect(attacked.accepted).toBe(attacked.batches);
+  const { influxdb, parquet } = report.arrivals.attacked;
+  expect([influxdb.missing, parquet.missing]).toEqual([0, 0]);
   expect(report.neighbourReconnects).toBe(0);
   expect(report.newcomers.greeted).toBeGreaterThan(0);
   expect(memory.peak - memory.before).toBeLessThan(GROWTH_MAX);
-  expect(metrics.ledger(['parquet'])).toMatchObject({ admission: 0, unaccounted: [0] });
+  expect(metrics.ledger(['parquet', 'influxdb'])).toMatchObject({
+    admission: 0,
+    unaccounted: [0, 0],
+  });
   expect(Object.keys(MET)).toContain(attack.name);
   MET[attack.name]?.(report);
 });

@@ -2,11 +2,15 @@
  * Attacks with a certificate on what a connection costs: streams, frames that never end, answers
  * that are never read.
  */
-import { type Attack, type AttackTask, pause, turn } from '../attack.ts';
+import { type Attack, type AttackTask, NEWCOMER, pause, turn } from '../attack.ts';
 import { smallBatchFrame } from './hostile-batches.ts';
 import { type AttackPeer, connectPeer, REFUSED_FRAME, untilTaken } from './peer.ts';
 
 const MIB = 1024 * 1024;
+/** The default of `server.max_connections_per_node`. */
+const CONNECTIONS_PER_NODE = 8;
+/** An idle connection keeps its place for this long against a new one of its node. */
+const REPLACEABLE_AFTER_MS = 10_000;
 
 /** Every stream that every connection of eight nodes may have, each with a frame that crawls. */
 export const slowStreams: Attack = {
@@ -156,6 +160,23 @@ export const manyStreams: Attack = {
     await Promise.all(peers.map(open));
     await leaveAll(peers);
     return { streams };
+  },
+};
+
+/** Until the node whose certificate was stolen may take a place again, there is nothing to see. */
+export const idleConnections: Attack = {
+  name: 'idle-connections',
+  what: 'all the connections that a node may have, idle, with the stolen certificate of the newcomer',
+  settings: {},
+  nodes: 1,
+  stolenFrom: NEWCOMER,
+  async run(task) {
+    const peers = await connectAll(task, CONNECTIONS_PER_NODE);
+    const connections = peers.filter(({ isOpen }) => isOpen).length;
+    await pause(REPLACEABLE_AFTER_MS + task.seconds * 1000);
+    const replaced = connections - peers.filter(({ isOpen }) => isOpen).length;
+    await leaveAll(peers);
+    return { connections, replaced };
   },
 };
 
