@@ -68,7 +68,7 @@ export class DaemonSupervisor {
   readonly #orders = new Map<number, Order>();
   #nextOrder = 1;
   #lastFault = 'start';
-  #lastCulprits: readonly string[] = [];
+  readonly #culpritsOf = new WeakMap<DaemonProcess, readonly string[]>();
   #loop: Promise<void> = Promise.resolve();
   #acks = 0;
 
@@ -111,9 +111,9 @@ export class DaemonSupervisor {
     return this.#startsMs;
   }
 
-  /** The faults that could have ended the last daemon that ended; empty where none was to. */
-  get lastCulprits(): readonly string[] {
-    return this.#lastCulprits;
+  /** The faults that could have ended that daemon; empty where it lives, or none was to. */
+  culpritsOf(daemon: DaemonProcess): readonly string[] {
+    return this.#culpritsOf.get(daemon) ?? [];
   }
 
   /** Starts the first daemon; from now on there always is one. */
@@ -240,8 +240,9 @@ export class DaemonSupervisor {
     const exit = await daemon.exited;
     this.#daemon = undefined;
     const wasReady = daemon.hasLogged('ready');
-    this.#lastCulprits = this.#culprits(wasReady);
-    const fault = this.#lastCulprits[0];
+    const culprits = this.#culprits(wasReady);
+    this.#culpritsOf.set(daemon, culprits);
+    const fault = culprits[0];
     this.#lastFault = fault ?? 'ended by itself';
     this.#keepLog(daemon);
     this.#events.ended({ atMs: this.#clock.nowMs(), exit, fault, wasReady });

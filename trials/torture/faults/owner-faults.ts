@@ -41,9 +41,12 @@ export async function bringInAnother(world: TortureWorld, planned: PlannedFault)
     await sleep(clock, BESIDE_MS);
     const isReady = second.hasLogged('ready');
     const hasLived = first !== undefined && supervisor.daemon === first;
-    // A fault of another kind may have ended it meanwhile.
-    const isOurs = supervisor.lastCulprits.every((fault) => fault === name);
-    if (isReady && !takesOver) world.complaints.push(`a second daemon ran: "${name}"`);
+    // A fault of another kind may have ended it meanwhile, and then the second may have its place.
+    const culprits = first === undefined ? ['none ran'] : supervisor.culpritsOf(first);
+    const isOurs = culprits.every((fault) => fault === name);
+    if (isReady && !takesOver && (hasLived || isOurs)) {
+      world.complaints.push(`a second daemon ran: "${name}"`);
+    }
     if (!isReady && !hasLived && isOurs) world.complaints.push(`the first daemon ended: "${name}"`);
     return `${isReady ? 'it ran' : 'it refused'}, the first ${hasLived ? 'lives' : 'has ended'}`;
   } finally {
