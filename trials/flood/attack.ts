@@ -30,6 +30,8 @@ export interface Attack {
   readonly nodes: number;
   /** The one certificate that it holds is this node's, stolen. */
   readonly stolenFrom?: string;
+  /** Whether what it needs is installed; always, by default. */
+  isPossible?(): boolean;
   run(task: AttackTask): Promise<AttackFigures>;
 }
 

@@ -12,6 +12,7 @@ import {
   units,
   unusedSymbols,
 } from './attacks/budgets.ts';
+import { HOSTILE_QUIC } from './attacks/hostile-quic.ts';
 import {
   httpConnections,
   httpOddRequests,
@@ -36,6 +37,7 @@ import { alternatingRows, alternatingTables, tinyTables } from './attacks/tables
 
 export const ATTACKS: readonly Attack[] = [
   ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
+  ...HOSTILE_QUIC,
   ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams, idleConnections],
   ...[cardinalityLimit, costlyTables, rateLimit],
   ...[alternatingTables, alternatingRows, tinyTables],

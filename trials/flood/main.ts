@@ -24,6 +24,7 @@ const { program } = options;
 const attacks = options.attack === 'all' ? ATTACKS : [attackNamed(options.attack)];
 if (!options.json) process.stdout.write(tableHead());
 for (const attack of attacks) {
+  if (attack.isPossible?.() === false) continue;
   const timing = {
     quietSeconds: 3,
     seconds: options.seconds,
