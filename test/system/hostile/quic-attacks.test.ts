@@ -1,7 +1,7 @@
 /**
- * Attacks on the QUIC stack by a client that sends what no client sends, each for a second or so: the
- * endpoint goes on, its loop stands for no longer than a turn's work, a neighbour is served, memory
- * is bounded, and who breaks the protocol is told so.
+ * Attacks on the QUIC stack by a client that sends what no client sends, each for a second or so:
+ * the endpoint goes on, its loop stands for no longer than a turn's work, a neighbour is served,
+ * memory is bounded, and who breaks the protocol is told so.
  */
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { quinnStack } from '../../../src/transport/quinn/quinn-endpoint.ts';

@@ -23,8 +23,8 @@ export interface HostileTask {
 }
 
 /**
- * An interpreter with aioquic: HOSTILE_PYTHON, or python3. Undefined, with a line on standard error,
- * where there is none; in CI, which installs it, that is an error.
+ * An interpreter with aioquic: HOSTILE_PYTHON, or python3. Undefined, with a line on standard
+ * error, where there is none; in CI, which installs it, that is an error.
  */
 export function hostilePython(): string | undefined {
   const python = process.env.HOSTILE_PYTHON ?? 'python3';
