@@ -1,3 +1,6 @@
+/** Small pieces are put together up to this: a stack takes few large ones more easily. */
+const MERGED_BYTES_MAX = 16 * 1024;
+
 /**
  * Bytes of one stream that the stack has not taken yet, in order, and whether the stream ends after
  * them. Owns copies.
@@ -15,6 +18,7 @@ export class WriteQueue {
 
   /** The next bytes to send; empty when nothing but the end of the stream is left. */
   peek(): Uint8Array {
+    this.#mergeHead();
     return this.#chunks[this.#head] ?? EMPTY;
   }
 
@@ -46,6 +50,19 @@ export class WriteQueue {
 
   get isEmpty(): boolean {
     return this.#head >= this.#chunks.length;
+  }
+
+  #mergeHead(): void {
+    let end = this.#head;
+    let bytes = 0;
+    while (end < this.#chunks.length && bytes + this.#chunks[end]!.length <= MERGED_BYTES_MAX) {
+      bytes += this.#chunks[end]!.length;
+      end += 1;
+    }
+    if (end - this.#head < 2) return;
+    const merged = Buffer.concat(this.#chunks.slice(this.#head, end), bytes);
+    this.#head = end - 1;
+    this.#chunks[this.#head] = merged;
   }
 }
 

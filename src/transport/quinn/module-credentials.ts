@@ -52,9 +52,12 @@ function parse({ certPem, keyPem, caPem }: QuicCredentials) {
     const chain = certificates(certPem, 'the certificate chain');
     const authorities = certificates(caPem, 'the authorities');
     const key = createPrivateKey(keyPem);
-    if (!new X509Certificate(chain[0]).checkPrivateKey(key)) {
+    const leaf = new X509Certificate(chain[0]);
+    if (!leaf.checkPrivateKey(key)) {
       throw new Error('the private key does not belong to the certificate');
     }
+    // rustls refuses such a peer; a program that starts with it would be refused by everybody.
+    if (leaf.ca) throw new Error('the certificate is one of an authority, which may only sign');
     return { chain, authorities, key };
   } catch (error) {
     throw badCredentials(errorMessage(error), error);

@@ -41,6 +41,8 @@ export const REFUSALS: readonly (QuicRefusal | undefined)[] = [
 /** `extra` of a `data` record. */
 export const STREAM_END = { open: 0, fin: 1, reset: 2 } as const;
 
+/** The smallest frames make some 16,000 of this, which is as many answers as a session can bear. */
+const PIECE_BYTES = 64 * 1024;
 const HEADER_BYTES = 24;
 export const ADDRESS_BYTES = 16;
 /** `::ffff:0:0/96`, which IPv4 addresses are mapped into. */
@@ -71,6 +73,24 @@ export function* readRecords(output: Buffer): Generator<ModuleRecord> {
     };
     at = start + Math.ceil(length / 8) * 8;
   }
+}
+
+/** A part of what came on a stream. */
+export interface StreamData {
+  readonly streamId: number;
+  readonly bytes: Buffer;
+  /** One of `STREAM_END`. */
+  readonly end: number;
+}
+
+/** What a `data` record brought, in pieces after each of which its reader may stop. */
+export function* piecesOf({ value, extra, payload }: ModuleRecord): Generator<StreamData> {
+  let at = 0;
+  for (; payload.length - at > PIECE_BYTES; at += PIECE_BYTES) {
+    const bytes = payload.subarray(at, at + PIECE_BYTES);
+    yield { streamId: value, bytes, end: STREAM_END.open };
+  }
+  yield { streamId: value, bytes: payload.subarray(at), end: extra };
 }
 
 /** The certificates of a `connected` record, each a copy. */

@@ -12,24 +12,20 @@ import type {
   StreamKind,
 } from '../quic-endpoint.ts';
 import { WriteQueue } from '../write-queue.ts';
-import { STREAM_END } from './module-records.ts';
+import { STREAM_END, type StreamData } from './module-records.ts';
 import { FAILED, type QuinnModule } from './quinn-module.ts';
+import { GATHERED_BYTES_MAX, type WriteGatherer } from './write-gatherer.ts';
 
 /** What a connection needs of its endpoint. */
 export interface ConnectionHost {
+  /** Where small writes go first. */
+  readonly writes: WriteGatherer;
   /** Runs `work` on the module; undefined where that panicked, or has and there is none yet. */
   call<T>(work: (module: QuinnModule) => T): T | undefined;
   /** A turn of the module is needed. */
   plan(): void;
   /** Data is held back and must be handed on in another turn. */
   planDelivery(connection: QuinnConnection): void;
-}
-
-/** Data that came in a turn in which the connection stopped reading or had had its time. */
-export interface HeldData {
-  readonly streamId: number;
-  readonly bytes: Buffer;
-  readonly end: number;
 }
 
 /** How we end a connection. */
@@ -45,7 +41,8 @@ export class QuinnConnection implements QuicConnection {
   isOver = false;
   localClose: LocalClose | undefined;
   certificates: readonly Uint8Array[] = [];
-  held: HeldData[] = [];
+  /** Came in a turn in which the connection stopped reading or had had its time. */
+  held: StreamData[] = [];
   /** Ends the wait for the handshake. */
   cancelTimeout = () => {};
   readonly #host: ConnectionHost;
@@ -95,6 +92,19 @@ export class QuinnConnection implements QuicConnection {
 
   write(streamId: number, bytes: Uint8Array, fin = false): void {
     if (this.#isEnding) return;
+    const { writes } = this.#host;
+    this.#host.plan();
+    if (bytes.length < GATHERED_BYTES_MAX && !fin) {
+      writes.add(this, streamId, bytes);
+      return;
+    }
+    writes.flush();
+    this.send(streamId, bytes, fin);
+  }
+
+  /** Gives bytes to the module, or queues them. */
+  send(streamId: number, bytes: Uint8Array, fin: boolean): void {
+    if (this.#isEnding) return;
     const queue = this.#queues.get(streamId);
     if (queue !== undefined) {
       queue.push(bytes, fin);
@@ -102,7 +112,6 @@ export class QuinnConnection implements QuicConnection {
       return;
     }
     const taken = this.#give(streamId, bytes, fin);
-    this.#host.plan();
     if (taken === undefined || taken === bytes.length) return;
     const rest = new WriteQueue();
     rest.push(bytes.subarray(taken), fin);
@@ -132,6 +141,7 @@ export class QuinnConnection implements QuicConnection {
   /** The first close counts. */
   closeWith(localClose: LocalClose): void {
     if (this.#isEnding) return;
+    this.#host.writes.flush();
     for (const streamId of this.#queues.keys()) this.#flush(streamId);
     this.localClose = localClose;
     this.#forgetQueues();
@@ -143,7 +153,7 @@ export class QuinnConnection implements QuicConnection {
   }
 
   /** Gives data to the handlers. */
-  handOn({ streamId, bytes, end }: HeldData): void {
+  handOn({ streamId, bytes, end }: StreamData): void {
     const isEnd = end === STREAM_END.fin;
     if (bytes.length > 0 || isEnd) this.handlers.onData(this, streamId, bytes, isEnd);
     if (end === STREAM_END.reset) this.handlers.onReset(this, streamId);

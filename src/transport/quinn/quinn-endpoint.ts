@@ -34,6 +34,7 @@ import {
   AddressBook,
   CLOSED_BY,
   type ModuleRecord,
+  piecesOf,
   RECORD,
   REFUSALS,
   readCertificates,
@@ -46,6 +47,7 @@ import {
   QuinnConnection,
 } from './quinn-connection.ts';
 import { compileQuinn, FAILED, type QuinnModule } from './quinn-module.ts';
+import { WriteGatherer } from './write-gatherer.ts';
 
 /** How long closing waits for the closes of all connections to be on their way. */
 const CLOSE_WAIT_MS = 2500;
@@ -86,6 +88,7 @@ interface Pending {
 }
 
 class QuinnEndpoint implements QuicEndpoint {
+  readonly writes = new WriteGatherer();
   readonly #options: QuicEndpointOptions;
   readonly #clock: Clock;
   readonly #socket: DatagramSocket;
@@ -248,6 +251,7 @@ class QuinnEndpoint implements QuicEndpoint {
     this.#isPlanned = false;
     if (this.#isClosed) return;
     this.#deliverHeld();
+    this.writes.flush();
     this.#keeper.refresh();
     const pending = this.#pending;
     this.#pending = [];
@@ -357,22 +361,23 @@ class QuinnEndpoint implements QuicEndpoint {
 
   #data(
     connection: QuinnConnection,
-    { value, extra, payload }: ModuleRecord,
+    record: ModuleRecord,
     startedMs: Map<QuinnConnection, number>,
   ): void {
-    const data = { streamId: value, bytes: payload, end: extra };
     const nowMs = this.#clock.monotonicMs();
-    const firstMs = startedMs.get(connection);
-    if (firstMs === undefined) startedMs.set(connection, nowMs);
-    const hasHadItsTime = firstMs !== undefined && nowMs - firstMs >= HANDLERS_MS_MAX;
-    if (connection.held.length === 0 && connection.isReading && !hasHadItsTime) {
-      connection.handOn(data);
-      return;
+    const firstMs = startedMs.get(connection) ?? nowMs;
+    startedMs.set(connection, firstMs);
+    for (const data of piecesOf(record)) {
+      const hasHadItsTime = this.#clock.monotonicMs() - firstMs >= HANDLERS_MS_MAX;
+      if (connection.held.length === 0 && connection.isReading && !hasHadItsTime) {
+        connection.handOn(data);
+        continue;
+      }
+      if (connection.localClose !== undefined) return;
+      if (connection.held.length === 0) connection.hold(true);
+      connection.held.push(data);
+      this.planDelivery(connection);
     }
-    if (connection.localClose !== undefined) return;
-    if (connection.held.length === 0) connection.hold(true);
-    connection.held.push(data);
-    this.planDelivery(connection);
   }
 
   /** Goes on with data that had to wait, within the bound of a turn. */
