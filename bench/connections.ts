@@ -6,7 +6,7 @@
 import type { Benchmark } from './benchmark.ts';
 import { atMost, type Measurement } from './figures.ts';
 import { FLEET_SHAPE, type LoadShape } from './load-task.ts';
-import { Rig } from './rig.ts';
+import { Rig, type RigOptions } from './rig.ts';
 import { anonymousBytes, cpuSince, threadCpu, totalCpu } from './thread-cpu.ts';
 
 const DEFAULT_SECONDS = 25;
@@ -35,8 +35,9 @@ export async function measureConnections(
   seconds: number,
   mostMiB: number,
   shape: LoadShape = SHAPE,
+  options: RigOptions = {},
 ): Promise<Measurement[]> {
-  const rig = await Rig.open();
+  const rig = await Rig.open(options);
   try {
     const daemon = await rig.start();
     const idleBytes = anonymousBytes(daemon.pid);
