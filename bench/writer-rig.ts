@@ -12,7 +12,7 @@ import type { RecordSet } from './sample-records.ts';
 const SLICE_RECORDS = 400;
 
 /** What a writer needs; nothing may be refused here, so a dead letter is a failure. */
-export function writerDeps({ tables }: RecordSet): WriterDeps {
+export function writerDeps({ tables, records }: RecordSet): WriterDeps {
   return {
     clock: systemClock,
     log: () => {},
@@ -25,6 +25,11 @@ export function writerDeps({ tables }: RecordSet): WriterDeps {
       const table = tables.get(id);
       if (table === undefined) throw new OperatingError('TABLE_MISSING', `no table ${id}`);
       return table;
+    },
+    record(seq) {
+      const record = records.find((one) => one.seq === seq);
+      if (record === undefined) throw new OperatingError('RECORD_MISSING', `no record ${seq}`);
+      return record;
     },
     deadLetter() {
       throw new Error('a benchmark met a dead letter');

@@ -25,6 +25,7 @@ export function writerDeps(
     isOwner: () => true,
     headSeq: () => 0,
     ...{ table: book.table, letters, logLines },
+    record: (seq) => book.records[seq - 1]!,
     log: (level, message, fields) => void logLines.push(JSON.stringify({ level, message, fields })),
     deadLetter: (added) => void letters.push(...added),
     ...changes,

@@ -7,7 +7,7 @@ import { isMainThread, type MessagePort, parentPort, workerData } from 'node:wor
 import { decodeSeriesTable } from '../../codec/series-table.ts';
 import { JournalReader } from '../../journal/lmdb/journal-reader.ts';
 import { systemClock } from '../../lib/clock.ts';
-import { assert, errorMessage } from '../../lib/errors.ts';
+import { assert, errorMessage, OperatingError } from '../../lib/errors.ts';
 import { nodeFileSystem } from '../../lib/filesystem.ts';
 import { repeat } from '../../lib/repeat.ts';
 import { nameThread } from '../../lib/thread-name.ts';
@@ -15,7 +15,7 @@ import { DeadLetterFiles } from './dead-letters.ts';
 import { ProgressReporter } from './progress-reporter.ts';
 import { RecordFeed } from './record-feed.ts';
 import { createTableLookup } from './table-cache.ts';
-import type { Writer, WriterDeps, WriterLog, WriterTask } from './writer.ts';
+import type { Writer, WriterDeps, WriterLog, WriterRecord, WriterTask } from './writer.ts';
 import { WriterLoop } from './writer-loop.ts';
 import type { FromWorker, ToWorker, WorkerSetup } from './writer-messages.ts';
 
@@ -37,6 +37,7 @@ async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
   const deps: WriterDeps = {
     ...{ clock: systemClock, log, fs: nodeFileSystem, random: Math.random, startCursor },
     table: createTableLookup((id) => journal.table(id), decodeSeriesTable),
+    record: (seq) => recordAt(journal, seq),
     deadLetter: (letters) => deadLetters.append(letters),
     isOwner: () => journal.lease() === incarnation,
     headSeq: () => journal.headSeq(),
@@ -72,6 +73,13 @@ async function runWorker(port: MessagePort, setup: WorkerSetup): Promise<void> {
   await writer.close();
   await journal.close();
   port.close();
+}
+
+/** The record was read before: where it cannot be read now, trying again is all there is to do. */
+function recordAt(journal: JournalReader, seq: number): WriterRecord {
+  const [record] = journal.read(seq - 1, 1, 1).records;
+  if (record?.seq === seq) return record;
+  throw new OperatingError('RECORD_UNREADABLE', `cannot read record ${seq} of the journal again`);
 }
 
 /** Loads only the writer that is asked for: each brings libraries of its own. */

@@ -110,6 +110,10 @@ export interface WriterDeps {
    * before the record is handed over, so for those records it does not throw.
    */
   readonly table: (id: string) => SeriesTable;
+  /**
+   * A record of an earlier `write` that is not safe yet, read again. Throws where that fails.
+   */
+  readonly record: (seq: number) => WriterRecord;
   readonly fs: FileSystem;
   /** In [0, 1). */
   readonly random: () => number;

@@ -85,6 +85,8 @@ export const WRITER_STATS: Readonly<Record<string, string>> = {
   searches_total: 'Requests that were split to find the lines that InfluxDB refuses.',
   plan_cache_bytes: 'Memory of prepared series tables.',
   backlog_bytes: 'Journal bytes of records that wait for the turn of their node.',
+  backlog_later_records:
+    'Records that are read again later, because their node has its share of memory waiting.',
   max_chunk_bytes: 'Largest request body that is sent, before compression.',
   open_partitions: 'Hours of event time with rows that are in no visible file yet.',
   buffered_rows: 'Rows in memory that are in no file yet.',

@@ -4,6 +4,10 @@
  * its own node and not the others.
  *
  *     added ─► queued by node ─► encoded into chunks ─► all its chunks settled ─► done
+ *       └─► put off, without its samples ─┘ read again when the node has nothing else queued
+ *
+ * Memory is shared in the same way. A node that has its share of it queued keeps only the numbers
+ * of its further records, so that the records of other nodes behind them are read all the same.
  *
  * Records may be done in any order; the cursor is the last record before which all are done.
  */
@@ -14,6 +18,10 @@ import type { TablePlan } from './table-plan.ts';
 
 /** Part of a chunk that a node may fill before it is the next one's turn. */
 const TURN_SHARE = 1 / 16;
+/** Of the memory for queued records, the part that is shared out evenly; the rest is headroom. */
+const SHARED_PART = 1 / 2;
+/** Journal bytes that a node has read again at once. */
+const READ_AGAIN_BYTES = 1024 * 1024;
 /** Encoders kept for reuse; each has room for the samples of the largest record it has seen. */
 const SPARE_ENCODERS = 16;
 
@@ -39,15 +47,31 @@ export interface FilledChunk {
   readonly records: ReadonlySet<HeldRecord>;
 }
 
+interface QueuedRecord {
+  readonly held: HeldRecord;
+  readonly record: WriterRecord;
+}
+
 interface NodeQueue {
   readonly nodeId: string;
   /** The first one is being encoded. */
-  readonly records: { readonly held: HeldRecord; readonly record: WriterRecord }[];
+  readonly records: QueuedRecord[];
+  /** Journal bytes of `records`. */
+  bytes: number;
+  /** Put off: behind `records`, and to be read again. */
+  readonly later: HeldRecord[];
   encoder: RecordEncoder | undefined;
 }
 
+export interface BacklogSource {
+  readonly plan: (tableId: string) => TablePlan;
+  /** Reads a record again; throws where that fails. */
+  readonly record: (seq: number) => WriterRecord;
+}
+
 export class Backlog {
-  readonly #plan: (tableId: string) => TablePlan;
+  readonly #source: BacklogSource;
+  readonly #maxBytes: number;
   readonly #queues = new Map<string, NodeQueue>();
   /** Nodes with records to encode, in the order of their turns. */
   #ring: NodeQueue[] = [];
@@ -55,16 +79,33 @@ export class Backlog {
   #order: HeldRecord[] = [];
   #orderFrom = 0;
   #queuedBytes = 0;
+  #laterRecords = 0;
   #progress: WriterProgress | undefined;
   readonly #encoders: RecordEncoder[] = [];
 
-  constructor(plan: (tableId: string) => TablePlan) {
-    this.#plan = plan;
+  /** Nodes share `maxBytes` of journal records; a little more is held where they are many. */
+  constructor(source: BacklogSource, maxBytes: number) {
+    this.#source = source;
+    this.#maxBytes = maxBytes;
   }
 
-  /** Bytes of journal records that are not encoded yet. */
+  /** Bytes of journal records that are held and not encoded yet. */
   get queuedBytes(): number {
     return this.#queuedBytes;
+  }
+
+  /** Records that are put off: the node has its share of memory queued. */
+  get laterRecords(): number {
+    return this.#laterRecords;
+  }
+
+  /**
+   * Whether every node that may take its turn has records put off: what other nodes have sent is
+   * all encoded, or behind those records in the journal and has to be read now.
+   */
+  isOfHeavyNodes(waiting: ReadonlySet<string>): boolean {
+    if (this.#laterRecords === 0) return false;
+    return this.#ring.every(({ nodeId, later }) => later.length > 0 || waiting.has(nodeId));
   }
 
   /** Records from the first one that is not done. */
@@ -80,20 +121,27 @@ export class Backlog {
         ...{ unspeakable: 0, deadLettered: 0, isEncoded: false, openChunks: 0, isDone: false },
       };
       this.#order.push(held);
-      this.#queuedBytes += bytes;
       let queue = this.#queues.get(nodeId);
       if (queue === undefined) {
-        queue = { nodeId, records: [], encoder: undefined };
+        queue = { nodeId, records: [], bytes: 0, later: [], encoder: undefined };
         this.#queues.set(nodeId, queue);
         this.#ring.push(queue);
       }
-      queue.records.push({ held, record });
+      const share = (this.#maxBytes * SHARED_PART) / this.#queues.size;
+      const isOverShare = queue.bytes > 0 && queue.bytes + bytes > share;
+      if (queue.later.length > 0 || isOverShare) {
+        queue.later.push(held);
+        this.#laterRecords += 1;
+      } else {
+        this.#enqueue(queue, { held, record });
+      }
     }
   }
 
   /**
    * Fills the empty `lines` up to `maxBytes`, leaving out the nodes in `waiting`. Undefined where
-   * there is nothing to encode.
+   * there is nothing to encode. Throws what reading a record again throws, and has then changed
+   * nothing that matters.
    */
   fill(
     lines: LineChunk<HeldRecord>,
@@ -102,15 +150,16 @@ export class Backlog {
   ): FilledChunk | undefined {
     const records = new Set<HeldRecord>();
     const leftOut: NodeQueue[] = [];
+    for (const queue of this.#ring) if (!waiting.has(queue.nodeId)) this.#readAgain(queue);
     if (this.#ring.length > 0) lines.reserve(maxBytes);
     for (let queue = this.#ring.shift(); queue !== undefined; queue = this.#ring.shift()) {
-      if (waiting.has(queue.nodeId)) {
+      if (waiting.has(queue.nodeId) || queue.records.length === 0) {
         leftOut.push(queue);
         continue;
       }
       const before = lines.length;
       const isFull = !this.#takeTurn(queue, lines, maxBytes, records);
-      if (queue.records.length === 0) this.#queues.delete(queue.nodeId);
+      if (queue.records.length + queue.later.length === 0) this.#queues.delete(queue.nodeId);
       else if (lines.length > before) this.#ring.push(queue);
       else this.#ring.unshift(queue);
       if (isFull) break;
@@ -148,6 +197,27 @@ export class Backlog {
     return progress;
   }
 
+  #enqueue(queue: NodeQueue, queued: QueuedRecord): void {
+    queue.records.push(queued);
+    queue.bytes += queued.held.bytes;
+    this.#queuedBytes += queued.held.bytes;
+  }
+
+  /** The next records of a node that has only put off ones. */
+  #readAgain(queue: NodeQueue): void {
+    if (queue.records.length > 0) return;
+    let count = 0;
+    for (let bytes = 0; count < queue.later.length && bytes < READ_AGAIN_BYTES; count += 1) {
+      bytes += queue.later[count]!.bytes;
+    }
+    const again = queue.later
+      .slice(0, count)
+      .map((held) => ({ held, record: this.#source.record(held.seq) }));
+    queue.later.splice(0, count);
+    this.#laterRecords -= count;
+    for (const queued of again) this.#enqueue(queue, queued);
+  }
+
   /** False where the chunk is full. */
   #takeTurn(
     queue: NodeQueue,
@@ -162,7 +232,7 @@ export class Backlog {
       const { held, record } = first;
       if (queue.encoder === undefined) {
         queue.encoder = this.#encoders.pop() ?? new RecordEncoder();
-        queue.encoder.start(record, this.#plan(record.tableId));
+        queue.encoder.start(record, this.#source.plan(record.tableId));
       }
       const before = lines.length;
       let isDone = queue.encoder.encodeInto(lines, turnBytes, held);
@@ -183,6 +253,7 @@ export class Backlog {
     held.unspeakable = encoder.notFinite;
     queue.records.shift();
     queue.encoder = undefined;
+    queue.bytes -= held.bytes;
     this.#queuedBytes -= held.bytes;
     if (this.#encoders.length < SPARE_ENCODERS) this.#encoders.push(encoder);
   }

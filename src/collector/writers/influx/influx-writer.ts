@@ -44,7 +44,10 @@ const CALL_REQUESTS = 400;
 const SEARCH_TURN_REQUESTS = 50;
 /** Searches that let other chunks pass, each with its lines in memory. */
 const SEARCHES_MAX = 4;
-/** Journal bytes that may wait for their turn; past it nothing is read until some are encoded. */
+/**
+ * Journal bytes that nodes share for records which wait for their turn. What is over a node's share
+ * is read again later.
+ */
 const BACKLOG_BYTES = 32 * 1024 * 1024;
 /** Records that may be done ahead of one that is not, at about 100 bytes each. */
 const BACKLOG_RECORDS = 200_000;
@@ -66,7 +69,7 @@ class InfluxWriter implements Writer {
   readonly #client: InfluxClient;
   readonly #rules: PointRules;
   readonly #plans = new WeightedCache<TablePlan>(PLAN_CACHE_BYTES);
-  readonly #backlog = new Backlog((tableId) => this.#plan(tableId));
+  readonly #backlog: Backlog;
   #spare = [new LineChunk<HeldRecord>(), new LineChunk<HeldRecord>()];
   #current: Shipment | undefined;
   /** Encoded while the current one was under way. */
@@ -93,11 +96,14 @@ class InfluxWriter implements Writer {
     plan_cache_bytes: 0,
     max_chunk_bytes: 0,
     backlog_bytes: 0,
+    backlog_later_records: 0,
   };
 
   constructor(settings: InfluxConfig, deps: WriterDeps, client: InfluxClient) {
     this.#deps = deps;
     this.#client = client;
+    const { record } = deps;
+    this.#backlog = new Backlog({ plan: (tableId) => this.#plan(tableId), record }, BACKLOG_BYTES);
     this.#rules = pointRules(settings);
     this.#maxChunkBytes = settings.max_batch_bytes;
     this.#takenSeq = deps.startCursor;
@@ -123,9 +129,8 @@ class InfluxWriter implements Writer {
   }
 
   backlog(): 'none' | 'some' | 'full' {
-    const { queuedBytes, records } = this.#backlog;
-    if (queuedBytes >= BACKLOG_BYTES || records >= BACKLOG_RECORDS) return 'full';
-    return records > 0 ? 'some' : 'none';
+    if (!this.#hasRoom()) return 'full';
+    return this.#backlog.records > 0 ? 'some' : 'none';
   }
 
   /** Asks the server whether it would take anything, with a request that holds no lines. */
@@ -157,6 +162,7 @@ class InfluxWriter implements Writer {
     this.#stats.plan_cache_bytes = this.#plans.weight;
     this.#stats.max_chunk_bytes = this.#maxChunkBytes;
     this.#stats.backlog_bytes = this.#backlog.queuedBytes;
+    this.#stats.backlog_later_records = this.#backlog.laterRecords;
     return { ...this.#stats };
   }
 
@@ -173,9 +179,22 @@ class InfluxWriter implements Writer {
         if (isDone || isSetAside) this.#current = undefined;
       }
       await this.#advanceSearch();
-      // With nothing but searches to do, new records are read between their turns.
-      if (current === undefined) return;
+      // With nothing but searches to do, new records are read between their turns. While the
+      // journal has records that were not read, they are read between chunks: whose turn it is
+      // cannot be told without them.
+      if (current === undefined || (this.#hasRoom() && this.#isBehind())) return;
     }
+  }
+
+  /** Whether more records may be read, and whether it would help anybody. */
+  #hasRoom(): boolean {
+    const { queuedBytes, laterRecords, records } = this.#backlog;
+    if (queuedBytes >= BACKLOG_BYTES || records >= BACKLOG_RECORDS) return false;
+    return laterRecords === 0 || this.#backlog.isOfHeavyNodes(this.#waiting);
+  }
+
+  #isBehind(): boolean {
+    return this.#takenSeq < this.#deps.headSeq();
   }
 
   async #advanceSearch(): Promise<void> {
@@ -190,14 +209,10 @@ class InfluxWriter implements Writer {
   /** Sends on; true once every line is written or a dead letter. */
   async #advance({ chunk, delivery }: Shipment): Promise<boolean> {
     const sending = this.#sendOn(chunk, delivery);
-    // Its failure is met at the await; until then it must not count as unhandled.
-    sending.catch(() => {});
-    this.#next ??= this.#fill();
-    try {
-      await sending;
-    } finally {
-      if (this.#isProven) this.#bury(refusedLetters(delivery), () => delivery.clearRefused());
-    }
+    // The next chunk is encoded while this one is under way; a failure of either waits for both.
+    const outcomes = await Promise.allSettled([sending, this.#fillNext()]);
+    if (this.#isProven) this.#bury(refusedLetters(delivery), () => delivery.clearRefused());
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     if (delivery.refused.length > 0) {
       const fault = refusedFault(delivery);
       delivery.restart();
@@ -272,11 +287,19 @@ class InfluxWriter implements Writer {
       : { chunk, delivery: new LineDelivery(chunk.lines, nodeOf) };
   }
 
+  async #fillNext(): Promise<void> {
+    this.#next ??= this.#fill();
+  }
+
   #fill(): FilledChunk | undefined {
     const lines = this.#spare.pop() ?? new LineChunk<HeldRecord>();
     lines.reset();
-    const chunk = this.#backlog.fill(lines, this.#maxChunkBytes, this.#waiting);
-    if (chunk === undefined) this.#spare.push(lines);
+    let chunk: FilledChunk | undefined;
+    try {
+      chunk = this.#backlog.fill(lines, this.#maxChunkBytes, this.#waiting);
+    } finally {
+      if (chunk === undefined) this.#spare.push(lines);
+    }
     return chunk;
   }
 
