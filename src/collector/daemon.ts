@@ -66,7 +66,7 @@ const NODES_SHOWN = 100;
 const LISTENER_CLOSE_DEADLINE_MS = 5000;
 /** Parquet files are finished early once they hold back this share of the journal's budget. */
 const SEAL_SHARE_OF_JOURNAL = 0.25;
-/** A series table may stand for this much text for each byte that a batch may have. */
+/** A series table may expand to this much text for each byte that a batch may have. */
 const TABLE_TEXT_PER_BATCH_BYTE = 8;
 /** And for this much for each byte that it has; a node's own tables come to ten or twenty. */
 const TABLE_TEXT_PER_TABLE_BYTE = 32;
@@ -228,7 +228,7 @@ async function ownWarehouse(
   return WarehouseOwner.take({ root: parquet.output_dir, collectorId }, logger, onLost);
 }
 
-/** The hinge: the durable log, and the books that live in its transactions. */
+/** The durable log, and the books that are part of its transactions. */
 async function openJournal(
   config: Config,
   { logger, clock }: DaemonDeps,
@@ -431,7 +431,7 @@ function createEnding(lifecycle: Lifecycle, { logger, notifier }: DaemonDeps) {
     resolve = onResolve;
     reject = onReject;
   });
-  // Whoever waits for the end may not wait yet.
+  // The caller may begin to wait only after it has failed.
   finished.catch(() => {});
   const stop = async () => {
     notifier.stopping();

@@ -1,5 +1,5 @@
 /**
- * A reload (SIGHUP) takes up everything or nothing: the configuration, the certificates, the
+ * A reload (SIGHUP) applies everything or nothing: the configuration, the certificates, the
  * denylist and the revocation lists are read and checked first, and only then does the first of
  * them take effect.
  */

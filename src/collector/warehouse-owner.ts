@@ -1,6 +1,6 @@
 /**
- * One daemon per collector id and warehouse. The lock lies in the warehouse, where others may
- * remove it by mistake, so it is looked at again and again and taken anew where it is gone.
+ * One daemon per collector id and warehouse. The lock is a file in the warehouse, where others may
+ * remove it by mistake, so it is checked regularly and taken again when it is gone.
  */
 import type { Logger } from 'pino';
 import { type DirectoryLock, lockDirectory } from '../lib/directory-lock.ts';

@@ -1,8 +1,8 @@
 /**
  * The seam between agents and the journal: what it takes to make a batch durable, once. The log is
- * told apart from the producers' windows (`ProducerState`) and from the books (ledger.ts), because
- * a replicated journal keeps them in different places. Nobody on this side sees a position: where a
- * batch lies is the journal's affair. Readers have a seam of their own: log-reader.ts, cursors.ts.
+ * separate from the producers' windows (`ProducerState`) and from the books (ledger.ts), because a
+ * replicated journal keeps them in different places. This side never sees a position: only the
+ * journal knows where a batch is. Readers have a seam of their own: log-reader.ts, cursors.ts.
  */
 import type { OperatingError } from '../lib/errors.ts';
 import type { SampleColumns, SeriesTable } from '../domain/telemetry.ts';

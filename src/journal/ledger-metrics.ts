@@ -50,7 +50,7 @@ export function createLedgerMetrics(registry: Registry, source: LedgerSource): v
   metrics.gaugeBy(
     ['equation', 'writer'],
     'imbalance',
-    'By how much an equation of the books does not hold; 0 unless samples have gone astray.',
+    'By how much an equation of the books is wrong; 0 unless samples are missing or counted twice.',
     () => [
       [{ equation: 'received', writer: '' }, ledger.receivedImbalance()],
       ...[...ledger.writers.keys()].map((writer): LabelledValue => {

@@ -1,6 +1,6 @@
 /**
  * The books, in samples. Two equations hold at rest and across crashes, and can fail: each side is
- * counted by somebody else.
+ * counted by another part.
  *
  *     received = accepted + duplicate + rejected + throttled
  *     accepted + requeued = skipped + written + dead-lettered + pending       for each writer
@@ -94,7 +94,7 @@ export class Ledger {
     return this.#underWay;
   }
 
-  /** A batch is at the door. Whoever calls this calls `leave` once it is answered. */
+  /** A batch is at the door. The caller calls `leave` once it is answered. */
   arrive(samples: number): void {
     this.#underWay += samples;
   }
@@ -141,13 +141,13 @@ export class Ledger {
     this.#stored = this.#books;
   }
 
-  /** Samples received less what became of them, as stored; 0 or something has gone astray. */
+  /** Samples received less what became of them, as stored; 0 unless samples are missing. */
   receivedImbalance(): number {
     const { received, duplicate, rejected, throttled } = this.#stored;
     return received - (this.accepted + duplicate + sum(rejected) + sum(throttled));
   }
 
-  /** Samples handed to a writer less what became of them; 0 or something has gone astray. */
+  /** Samples handed to a writer less what became of them; 0 unless samples are missing. */
   writerImbalance(writer: string, pending: number): number {
     const figures = this.#writers.get(writer);
     if (figures === undefined) return 0;

@@ -1,6 +1,6 @@
 /**
- * Certificates that must be refused, for tests of clients and of a collector's set-up: each is as a
- * good one in everything but one flaw, which its name says.
+ * Certificates that must be refused, for tests of clients and of a collector's set-up. Each has
+ * exactly one flaw, which its name says.
  */
 import {
   type CertificateRequest,
@@ -12,7 +12,7 @@ import {
 const HOUR_MS = 3_600_000;
 
 /**
- * By file name: a node's and a server's certificate, each expired, of an authority that nobody
+ * By file name: a node's and a server's certificate, each expired, of an authority that no one
  * trusts, and for the other side's use; and a server's for another name.
  */
 export async function badCertificates(

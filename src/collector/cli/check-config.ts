@@ -1,6 +1,6 @@
 /**
- * `check-config`: everything that can be known before the daemon starts. Nothing is created,
- * changed or kept open.
+ * `check-config`: finds every fault that can be found before the daemon starts. It creates nothing,
+ * changes nothing and keeps nothing open.
  */
 import { readConfigFile } from '../../config/load-config.ts';
 import type { ReadResult } from '../../config/read-config.ts';

@@ -9,7 +9,7 @@ export interface Host {
   /** Standard error. */
   readonly err: (text: string) => void;
   readonly environment: Environment;
-  /** Signals reach nobody before this is called, so that other commands end on Ctrl-C as usual. */
+  /** Signals are not handled before this is called, so other commands end on Ctrl-C as usual. */
   readonly watchSignals: (handlers: SignalHandlers) => void;
 }
 
@@ -18,6 +18,6 @@ export interface SignalHandlers {
   readonly stop: (signal: string) => void;
   /** SIGHUP. */
   readonly reload: () => void;
-  /** An exception that nobody caught; the process ends right after this returns. */
+  /** An uncaught exception; the process ends right after this returns. */
   readonly fatal: (error: unknown) => void;
 }

@@ -60,7 +60,7 @@ export async function makeCertificates(
   out(report(options, written, reuse));
 }
 
-/** Always overwritten: nobody relies on a certificate that must be refused. */
+/** Always overwritten: no one relies on a certificate that must be refused. */
 async function writeBad(
   options: MakeCertificatesOptions,
   authority: KeyPairPem,

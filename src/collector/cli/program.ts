@@ -1,6 +1,6 @@
 /**
- * The command line: which commands there are, what they take, and what a slip of the keyboard
- * meant. Every command loads its own code, so that one does not pay for the others.
+ * The command line: the commands, their options, and suggestions for mistyped ones. Every command
+ * loads only its own code, so that it starts fast.
  */
 import fs from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';

@@ -112,7 +112,7 @@ function readCredentials(dir: string, name: string): QuicCredentials {
   return { certPem: read(name), keyPem: read(`${name}-key`), caPem: read('ca') };
 }
 
-/** What the client must be told. Its address is a name, because certificates are for names. */
+/** What the client needs to know. The address is a name, because certificates are for names. */
 function clientEnvironment(dir: string, port: number): Record<string, string> {
   return {
     TELEMETRY_SERVER: `${SERVER_NAME}:${port}`,

@@ -56,7 +56,7 @@ export async function runDaemon(configPath: string | undefined, host: Host): Pro
   }
 }
 
-/** For what a signal starts: nobody waits for it, and a failure must be seen. */
+/** For what a signal starts: no caller waits for it, so a failure must be logged. */
 function runLogged(logger: Logger, what: string, action: () => Promise<void>): void {
   action().catch((error: unknown) => logger.error({ err: error }, `cannot ${what} the daemon`));
 }

@@ -4,8 +4,8 @@
  *
  *     open ──final answer──► final          (THROTTLED, or no answer: stays open)
  *
- * An answer counts as received once its connection has lived on for RECEIVED_AFTER_MS: a client
- * cannot be blamed for what a close may have cut off.
+ * An answer counts as received if its connection is still open RECEIVED_AFTER_MS later: a client is
+ * not to blame for an answer that a close cut off.
  */
 import { createHash } from 'node:crypto';
 import { encodeBatch } from '../../codec/encode-batch.ts';

@@ -1,6 +1,6 @@
 /**
- * A collector that stores nothing and answers as it is told: real QUIC, the real codec, and
- * behaviour that a sound collector shows rarely.
+ * A collector that stores nothing and answers as a step demands: real QUIC, the real codec, and
+ * behaviour that a healthy collector rarely shows.
  */
 import { Reader, Writer } from 'protobufjs';
 import { encodeAck, encodeHello } from '../../codec/collector-message.ts';
@@ -52,7 +52,7 @@ export class StandInCollector {
   /** Shown to connections to come. */
   credentials: QuicCredentials;
   hello: Hello;
-  /** Closes connections as soon as they stand. */
+  /** Closes connections as soon as they are open. */
   refuses = false;
   /** What is done about a batch. */
   onBatch: (arrival: Arrival) => void = () => {};
@@ -133,7 +133,7 @@ export class StandInCollector {
     for (const { connection } of [...this.#peers.values()]) connection.close(STOPPING, 'stopping');
   }
 
-  /** Writes the answer, as far as the connection still stands. */
+  /** Writes the answer, if the connection is still open. */
   answer(arrival: Arrival, verdict: Partial<BatchAck> & Pick<BatchAck, 'status'>): void {
     const { peer, batch, streamId } = arrival;
     if (peer.isClosed) return;
@@ -238,7 +238,7 @@ function ackOf(
   return { epoch, sequence, accepted, rejected, ...rest, ...verdict };
 }
 
-/** A CollectorMessage with a field that nobody knows, in it and in what it holds. */
+/** A CollectorMessage with unknown fields, in it and in the messages inside it. */
 function strange(message: Uint8Array): Uint8Array {
   const reader = Reader.create(message);
   const tag = reader.uint32();

@@ -1,14 +1,14 @@
 /**
- * The proof that the daemon does its job while nobody sends anything: every two seconds an empty
- * batch of the node `_collector` goes the way of an agent's batch, and each stage it comes to is
- * held to its age.
+ * Proves that the daemon works even when no agent sends: every two seconds an empty batch of the
+ * node `_collector` goes the way of an agent's batch. Each stage is judged by the age of the newest
+ * one that has passed it.
  *
  *     encode → decode → admission → journal (on disk) ──► each writer: has passed its record
  *
- * It holds no samples, so no table, bucket or ledger shows it; it takes a number in the journal, as
- * every record does. The writers know a record without samples for what it is: the InfluxDB writer
- * sends an empty request to the bucket, the Parquet writer a file to the staging directory, before
- * they let it pass.
+ * It holds no samples, so no table, bucket or ledger shows it. It takes a number in the journal, as
+ * every record does. The writers recognise a record without samples: before they let it pass, the
+ * InfluxDB writer sends an empty request to the bucket, and the Parquet writer makes a file in the
+ * staging directory.
  */
 import { encodeBatch } from '../../codec/encode-batch.ts';
 import { encodeSeriesTable } from '../../codec/series-table.ts';
@@ -139,7 +139,7 @@ export class Canary {
     }
     const nowMs = clock.monotonicMs();
     this.#journal.passed(sentMs, nowMs);
-    // Its own seq or a later one of the same moment; behind both lies the same work.
+    // Its own seq or a later one of the same moment; both stand for the same work.
     for (const stage of this.#writers) stage.note(headSeq(), sentMs);
     this.#look();
   }

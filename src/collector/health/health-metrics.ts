@@ -1,5 +1,5 @@
 /**
- * Metrics of what readiness believes, so that an alert can say the same as /readyz.
+ * Metrics of what readiness is based on, so that an alert can say the same as /readyz.
  */
 import type { Registry } from 'prom-client';
 import type { CanaryAge } from './canary.ts';

@@ -220,7 +220,7 @@ export class Ingest {
 
   /**
    * Books a final answer and waits for the books to be on disk, so that no kill takes back what an
-   * agent was told. Where they cannot be stored the answer goes out all the same: it stays right.
+   * agent has read. If they cannot be stored, the answer goes out all the same: it is still right.
    */
   async #book(outcome: BatchOutcome): Promise<void> {
     const { journal } = this.#deps;

@@ -22,7 +22,7 @@ import { HOUR_MS, listWarehouse, type WarehouseFile } from '../../warehouse/ware
 import { type RowRange, WarehouseFileReader } from '../../warehouse/warehouse-reader.ts';
 
 const ROWS_MAX = 1_000_000;
-const REFUSALS_TOLD_MAX = 10;
+const REFUSALS_SHOWN_MAX = 10;
 
 export interface BackfillDeps {
   readonly fs: FileSystem;
@@ -173,8 +173,8 @@ class Backfill {
       this.values += chunk.samples;
     }
     this.refusedLines += refused.length;
-    const told = refused.slice(0, REFUSALS_TOLD_MAX - this.refusals.length);
-    this.refusals.push(...told.map(({ line, reason }) => ({ line, reason })));
+    const shown = refused.slice(0, REFUSALS_SHOWN_MAX - this.refusals.length);
+    this.refusals.push(...shown.map(({ line, reason }) => ({ line, reason })));
     chunk.reset();
   }
 }

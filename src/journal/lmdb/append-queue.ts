@@ -1,6 +1,6 @@
 /**
- * Entries on their way to the disk: in arrival order, taken in groups, each with somebody waiting.
- * A barrier waits for everything that stood before it and fails if any of that failed.
+ * Entries on their way to the disk: in arrival order, taken in groups, each with a caller that
+ * waits. A barrier waits for everything that stood before it and fails if any of that failed.
  */
 import { promiseParts } from '../../lib/promise-parts.ts';
 import type { SeriesTable } from '../../domain/telemetry.ts';

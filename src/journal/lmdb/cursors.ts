@@ -107,8 +107,8 @@ export function rewindCursor(row: Cursor, position: Position): Cursor {
 }
 
 /**
- * A writer's row once it stands at `position`. What the writer counted is booked as it is: where
- * that is not what the cursor passed, the ledger shows it (ledger.ts).
+ * A writer's row once it is at `position`. What the writer counted is booked as it is: if that is
+ * not what the cursor passed, the ledger shows it (ledger.ts).
  */
 export function moveCursor(row: Cursor, position: Position, progress: CursorProgress): Cursor {
   const passed = position.cumulativeSamples - row.position.cumulativeSamples;

@@ -18,7 +18,7 @@ export interface DiskBudgetOptions {
   readonly maxBytes: number;
   /** To be left free on the file system. */
   readonly minFreeBytes: number;
-  /** Free bytes of the journal's file system now; throws where it cannot be told. */
+  /** Free bytes of the journal's file system now; throws if they cannot be read. */
   readonly freeBytes: () => number;
 }
 
@@ -44,7 +44,7 @@ export class DiskBudget {
     return this.#freeBytes;
   }
 
-  /** Asks the file system again; where it cannot tell, the last answer stands. */
+  /** Asks the file system again; if it fails, the last answer is kept. */
   refresh(): number {
     this.#readAtMs = this.#clock.monotonicMs();
     try {

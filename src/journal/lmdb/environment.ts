@@ -145,7 +145,7 @@ export class JournalEnvironment {
     return this.#lease;
   }
 
-  /** The lease as it is on disk, whoever took it; 0 before the first. */
+  /** The lease on disk, of this process or another; 0 before the first. */
   storedLease(): number {
     return this.tables.meta.getEntry(LEASE_KEY)?.version ?? 0;
   }

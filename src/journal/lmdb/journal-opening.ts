@@ -1,5 +1,5 @@
 /**
- * Opening: reads the rows that tell where things stand, settles which writers there are, and takes
+ * Opening: reads the rows that hold the state, settles which writers there are, and takes
  * the directory over in one transaction. Its time depends on nodes and tables, not on the backlog.
  */
 import type { Logger } from 'pino';

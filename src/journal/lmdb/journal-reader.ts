@@ -83,7 +83,7 @@ export class JournalReader implements LogReader {
     });
   }
 
-  /** The newest record that has been removed, and what lies before it. */
+  /** The newest record that has been removed, with the sums up to it. */
   tail(): { readonly seq: number; readonly cumulativeSamples: number } {
     return this.#fresh(() => {
       return readJson<StoredState>(this.#env.tables.meta, STATE_KEY)?.tail ?? ORIGIN;

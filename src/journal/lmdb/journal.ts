@@ -1,17 +1,17 @@
 /**
- * The durable log between agents and writers: the hinge of the daemon. What `append` has resolved
- * survives SIGKILL, power loss and a full disk.
+ * The durable log between agents and writers, the centre of the daemon. Once `append` resolves, the
+ * batch survives SIGKILL, power loss and a full disk.
  *
  *     append ─► queue ─┐                 ┌─► fold: head, windows, tables ─► resolve, wake writers
  *     commitCursor ────┼─► one loop ─► one transaction at a time ─► on disk
- *     series, ledger ──┘                 └─► failed: nothing folded, everybody waiting is told
+ *     series, ledger ──┘                 └─► failed: nothing folded, all who wait get the error
  *
  * Guarantees:
  * - A record, its producer's window and the ledger are one transaction; so are a cursor and what
  *   its writer has written. In memory they change after the commit, so memory never runs ahead.
  * - Group commit: whatever was queued while one transaction was on its way to the disk is the next.
- * - A failed transaction leaves everything as it was, and the next one is simply tried: a full disk
- *   or a read-only one is a state, not an end. Appends and cursors never share a transaction, so
+ * - A failed transaction leaves everything as it was, and the next one is simply tried: a full or
+ *   read-only disk is a state that can pass. Appends and cursors never share a transaction, so
  *   that records can be removed when none can be added.
  * - Opening reads no records. Removing them goes in slices of MAX_TRIM_RECORDS per transaction.
  *
@@ -268,7 +268,7 @@ export class Journal implements AppendLog, LogHealth, Cursors {
 
   /**
    * Moves a writer's cursor forward; its ledger moves in the same transaction. Resolves once on
-   * disk; rejects with OperatingError, and then the cursor stands where it stood.
+   * disk; rejects with OperatingError, and then the cursor has not moved.
    */
   commitCursor(writer: string, progress: CursorProgress): Promise<void> {
     if (this.#closing !== undefined) return Promise.reject(unavailable('it is closed'));

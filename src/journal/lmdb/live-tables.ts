@@ -2,7 +2,7 @@
  * Which series tables are stored, and which of them nothing needs any more. A table is stored in
  * the transaction of the first record that uses it, and removed once every writer is past the last
  * record that used it and it has not been used for a while: an agent that sends every few seconds
- * to writers that keep up would else store its table anew with every batch.
+ * to writers that keep up would otherwise store its table again with every batch.
  */
 
 /** Kept this long after its last use, while there is room. */

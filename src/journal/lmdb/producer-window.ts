@@ -6,14 +6,15 @@
  *
  * The floor rises over sequences as they become contiguous. A sequence above the window moves the
  * window up to it. What the floor passes without having seen it is a known gap and is counted. From
- * then on nothing up to the newest gap can be told apart: it was stored, or it never came. Such a
- * sequence is out of the window: storing it could double it, and calling it durable could lose it.
+ * then on, a sequence up to the newest gap may have been stored or may never have come: there is no
+ * way to know. It is out of the window: storing it could double it, and calling it durable could
+ * lose it.
  *
  * A client that keeps (highest sequence sent − lowest sequence not finally answered) below
  * WINDOW_SEQUENCES never asks about one. The reference client does.
  *
  * A producer first seen above the window has a past elsewhere (another collector, or forgotten
- * here): its window starts there, what lies below is out of the window, and nothing is counted.
+ * here): its window starts there, all below is out of the window, and nothing is counted.
  */
 import { assert } from '../../lib/errors.ts';
 
@@ -22,7 +23,7 @@ export const WINDOW_SEQUENCES = 1024;
 
 /**
  * Gaps that are counted of one producer, since the start: an agent that lost a spool skips some
- * thousands, and a number of 2^53 says nothing but that somebody sent it.
+ * thousands, and a number of 2^53 proves nothing.
  */
 const COUNTED_GAPS_MAX = 1_000_000;
 

@@ -20,7 +20,7 @@
  *          …   8n  timestampsMs, float64
  *          …   4n  series, uint32
  *
- * The cumulative figures make "how much lies between two records" a subtraction, whatever the
+ * The cumulative figures make "how much is between two records" a subtraction, at any
  * distance. The same table is in docs/format/journal.md.
  */
 import { crc32 } from 'node:zlib';
@@ -33,7 +33,7 @@ const CHECKED_FROM = 8;
 const HEADER_BYTES = 80;
 const MAX_NODE_ID_BYTES = 0xffff;
 
-/** A place in the journal and what lies before it: `seq` and everything below is counted. */
+/** A place in the journal, and the sums up to and including the record `seq`. */
 export interface Position {
   readonly seq: number;
   readonly cumulativeSamples: number;

@@ -1,14 +1,13 @@
 /**
  * The membership list of the cardinality limiter, as the journal keeps it: a log of changes, in
- * rows of a few thousand series, of which the later count. Changed in place a series would cost a
- * page of the disk, for the hashes of a batch lie all over the list; in a log it costs eight bytes.
- * Once the log has become twice as long as the members need, each transaction that may add to it
- * also takes its oldest rows away, and says at its end again what of them still holds.
+ * rows of a few thousand series; later changes override earlier ones. Changing a series in place
+ * would cost a page of the disk, because the hashes of a batch are spread over the whole list; in a
+ * log it costs eight bytes. Once the log is twice as long as the members need, each transaction
+ * that may add to it also removes its oldest rows, and appends again what in them is still true.
  *
- * The limiter decides; this only remembers, and a second or so late: a crash may cost the last
- * changes, and damage what is behind it in its row, never a sample. What waits for a transaction is
- * bounded by the members: while the journal cannot be written, the gate lets no batch as far as the
- * limiter.
+ * The limiter decides; this only remembers, about a second late. A crash may cost the last changes,
+ * and damage the changes after it in its row, but never a sample. The members bound what waits for
+ * a transaction: while the journal cannot be written, the gate lets no batch reach the limiter.
  */
 import type { SeriesChange } from '../../domain/telemetry.ts';
 import type { Table, WriteList } from './environment.ts';

@@ -93,7 +93,7 @@ export interface MaintenanceWork {
   readonly series: readonly SeriesChange[];
 }
 
-/** Moves cursors, removes what nobody needs any more and stores what else has changed. */
+/** Moves cursors, removes what is no longer needed, and stores what else has changed. */
 export function planMaintenance(
   core: JournalCore,
   { moves, series }: MaintenanceWork,
@@ -132,7 +132,7 @@ export function planMaintenance(
   };
 }
 
-/** The state row as it stands, with what a transaction changes of it. */
+/** The present state row, with what a transaction changes of it. */
 export function writeState(
   writes: WriteList,
   core: JournalCore,

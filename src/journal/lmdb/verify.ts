@@ -249,7 +249,7 @@ class Verification {
     const where = `cursor ${writer}`;
     const { position, written, deadLettered, skipped, requeued } = cursor;
     if (position.seq < tail.seq || position.seq > head.seq) {
-      this.#fault(where, `stands at ${position.seq}, outside ${tail.seq} to ${head.seq}`);
+      this.#fault(where, `is at ${position.seq}, outside ${tail.seq} to ${head.seq}`);
       return;
     }
     const passed = skipped + written + deadLettered - requeued;

@@ -175,7 +175,7 @@ test.each(FAULTS)('%s is found', async (_, change, where, what) => {
 });
 
 test.each([
-  ['out of range', { seq: 99 }, /stands at 99, outside 10 to 30/],
+  ['out of range', { seq: 99 }, /is at 99, outside 10 to 30/],
   ['with other books', { cumulativeSamples: 1 }, /accounts for \d+ of 1 samples/],
 ] as const)('a cursor %s is found', async (_, position, what) => {
   const dir = await journalOf();

@@ -1,6 +1,6 @@
 /**
- * Whether the certificate files can serve: they parse, belong together, are in force, and say what
- * agents will look for.
+ * Whether the certificate files can be used: they parse, belong together, are valid now, and
+ * contain what agents check.
  */
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import fs from 'node:fs';

@@ -1,6 +1,6 @@
 /**
- * Whether the daemon will be able to write where it wants to. Looks, and changes nothing: a
- * directory that is missing is judged by the nearest one that exists.
+ * Whether the daemon will be able to write to its directories. Changes nothing: a directory that
+ * does not exist is judged by its nearest parent that does.
  */
 import fs from 'node:fs';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Whether the addresses can be bound: tries, and lets go at once. A port that is taken by a running
- * collector is what one expects when the configuration of a running one is checked.
+ * Whether the addresses can be bound: binds them and releases them at once. If a running collector
+ * has the port, that is no error: its own configuration is being checked.
  */
 import dgram from 'node:dgram';
 import net from 'node:net';
