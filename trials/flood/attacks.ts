@@ -19,6 +19,7 @@ import {
   httpSlowClients,
   httpUnreadPages,
 } from './attacks/http.ts';
+import { heavyLines } from './attacks/lines.ts';
 import {
   connectionChurn,
   foreignCertificates,
@@ -40,7 +41,7 @@ export const ATTACKS: readonly Attack[] = [
   ...HOSTILE_QUIC,
   ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams, idleConnections],
   ...[cardinalityLimit, costlyTables, rateLimit],
-  ...[alternatingTables, alternatingRows, tinyTables],
+  ...[alternatingTables, alternatingRows, tinyTables, heavyLines],
   ...[expansion, scatteredHours, unusedSymbols, units, longTexts, allSlots, hugeSequence],
   ...[httpSlowClients, httpConnections, httpOddRequests, httpUnreadPages],
 ];

@@ -86,6 +86,11 @@ const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
     expect(metrics.sum('admission_tables')).toBeLessThan(3500);
     expect(metrics.sum('samples_accepted_total')).toBeGreaterThan(3500);
   },
+  'heavy-lines': ({ metrics }) => {
+    // Within every limit but that of its lines in a second; what that lets through is written.
+    expect(metrics.sum('samples_throttled_total', { reason: 'node_bytes' })).toBeGreaterThan(1000);
+    expect(metrics.sum('samples_rejected_total')).toBe(0);
+  },
   'rate-limit': ({ metrics }) => {
     const labels = { reason: 'node_rate' };
     expect(metrics.sum('samples_throttled_total', labels)).toBeGreaterThan(10_000);
