@@ -1,5 +1,5 @@
 /**
- * What the agent does where nobody says otherwise. Apart from the schema, because an agent that is
+ * What the agent does by default. Apart from the schema, because an agent that is
  * given options alone needs neither the schema nor a YAML reader: together they take 20 MB.
  */
 import type { LevelWithSilent } from 'pino';

@@ -1,6 +1,6 @@
 /**
  * What the agent is to do, as its parts want it: the configuration file, with what the command line
- * says on top, and checked as a whole. A mistake is answered with the option and the key that mend
+ * says on top, and checked as a whole. An error names the option and the key that fix
  * it.
  */
 import { isIP } from 'node:net';

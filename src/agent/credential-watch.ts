@@ -1,5 +1,5 @@
 /**
- * The agent's certificate files, read again when they change or when somebody says so. What cannot
+ * The agent's certificate files, read again when they change or on request. What cannot
  * work leaves the old ones in use.
  */
 import type { Logger } from 'pino';

@@ -19,7 +19,7 @@ import { CredentialWatch } from './credential-watch.ts';
 import { openSource } from './sources/open-source.ts';
 
 const DRAIN_DEADLINE_MS = 10_000;
-/** As the client has it, where nobody says otherwise. */
+/** The client's default. */
 const IDLE_TIMEOUT_MS = 15_000;
 
 export interface AgentDeps {

@@ -89,7 +89,7 @@ export type CollectorMessage =
 /**
  * Decodes one message of the collector. Throws OperatingError BAD_COLLECTOR_MESSAGE where it is not
  * one, or speaks of a status that this program does not know. Rejections for unknown reasons, which
- * a newer collector may have, are left out: the counts of the ack stand without them.
+ * a newer collector may have, are left out: the counts of the ack hold without them.
  */
 export function decodeCollectorMessage(bytes: Uint8Array): CollectorMessage {
   const { hello, ack } = decode(bytes);

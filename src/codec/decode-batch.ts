@@ -1,5 +1,5 @@
 /**
- * Bytes of a MetricBatch to a batch. Written for bytes that nobody vouches for: whatever comes, the
+ * Bytes of a MetricBatch to a batch. Written for untrusted bytes: whatever they are, the
  * outcome is a `DecodeResult`, in time and memory bounded by the frame.
  *
  * One decoder serves one connection. A sender's series rarely change, so the decoder remembers its
@@ -41,7 +41,7 @@ export type DecodeResult =
   | { readonly ok: true; readonly batch: Batch }
   | (BatchNumbers & (Refusal | TablePostponed));
 
-/** What can be told of a batch that was not decoded. */
+/** What is known of a batch that was not decoded. */
 export interface BatchNumbers {
   readonly epoch: number;
   readonly sequence: number;

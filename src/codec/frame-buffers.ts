@@ -1,6 +1,6 @@
 /**
  * Buffers for unfinished frames, lent to the streams of many connections: a stream in the middle of
- * a frame has one, an idle stream has none, and hardly any is allocated anew.
+ * a frame has one, an idle stream has none, and new ones are rarely allocated.
  */
 
 const SMALLEST_BYTES = 256;
@@ -8,7 +8,7 @@ const SMALLEST_BYTES = 256;
 const LARGEST_KEPT_BYTES = 65_536;
 const KEPT_OF_EACH_SIZE = 16;
 
-/** Holds at most two megabytes of buffers that nobody uses. */
+/** Holds at most two megabytes of unused buffers. */
 export class FrameBuffers {
   /** By size, a power of two. */
   readonly #free = new Map<number, Buffer[]>();

@@ -171,7 +171,7 @@ function readColumnField(reader: Reader, scan: ScannedFrame, tag: number): void 
   }
 }
 
-/** Reads a length and returns where the bytes end; the reader stands at their start. */
+/** Reads a length and returns where the bytes end; the reader is at their start. */
 function readExtent(reader: Reader): number {
   const length = reader.size();
   const end = reader.pos + length;

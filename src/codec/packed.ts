@@ -11,7 +11,7 @@ const MAX_VARINT64_BYTES = 10;
 
 /**
  * Reads packed uint32 values from `bytes[start, end)` into `out`. Returns how many there are, where
- * `out.length + 1` stands for "more than fit", or -1 where the bytes are not packed uint32 values.
+ * `out.length + 1` means "more than fit", or -1 where the bytes are not packed uint32 values.
  */
 export function readPackedUint32(
   bytes: Uint8Array,

@@ -74,7 +74,7 @@ export class RowReader {
       if (layout?.base === base && readKnownRows(scan, layout, samples, offset)) {
         return { ok: true, table: layout.table };
       }
-      // The rows' series are told apart from those of the base, and both become one table.
+      // The rows' series are kept apart from those of the base, and both become one table.
       const waitMs = charge(scan.frame.length - scan.table.length + base.bytes.length);
       if (waitMs > 0) return postponed(waitMs);
       return { ok: true, table: this.#readNewRows(scan, base, samples, offset) };
@@ -221,7 +221,7 @@ function readInt64(reader: Reader): number {
   return signedNumber(reader.int64());
 }
 
-/** Says the same for two series only where they are the same: lengths stand before the texts. */
+/** Says the same for two series only where they are the same: lengths precede the texts. */
 function identityKey(series: Series): string {
   const { name, labels, kind, unit } = series;
   let key = `${kind} ${unit.length}:${unit}${name.length}:${name}`;

@@ -3,7 +3,7 @@
  * series table the collector remembers go without it and name it instead. Of a batch with a reading
  * of each series that is three quarters of the bytes.
  *
- * Works on frames that are encoded already, so that what lies in a spool is complete and can be
+ * Works on frames that are encoded already, so that what is in a spool is complete and can be
  * sent over any connection.
  */
 

@@ -1,5 +1,5 @@
 /**
- * Reads the bytes of a series table that nobody vouches for. Whatever they are, the outcome is a
+ * Reads the untrusted bytes of a series table. Whatever they are, the outcome is a
  * list of sound series or one sentence about the first thing wrong, and the memory used is bounded
  * by the bytes. Series with the same labels share one label array: a GPU's forty metrics differ by
  * name only.
@@ -20,7 +20,7 @@ export interface TableLimits {
   readonly maxSeries: number;
   /**
    * Characters of the names and labels of all series of a table, each written out. Series share
-   * their texts in a table, so that a megabyte of it could otherwise stand for gigabytes.
+   * their texts in a table, so that a megabyte of it could otherwise expand to gigabytes.
    */
   readonly maxTextCharacters: number;
   /**
@@ -147,7 +147,7 @@ class TableParser {
     return this.#series;
   }
 
-  /** Calls `visit` with the extent of each field with this tag; the reader stands at its start. */
+  /** Calls `visit` with the extent of each field with this tag; the reader is at its start. */
   #walk(wantedTag: number, visit: (start: number, end: number) => void): void {
     const reader = this.#reader;
     const tableEnd = this.#bytes.length;

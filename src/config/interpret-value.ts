@@ -1,6 +1,6 @@
 /**
  * From the spelling of one value to what the schema checks: references to the environment are
- * replaced, and a text key takes what stands there as text, so that `org: 42` needs no quotes.
+ * replaced, and a text key takes its value as text, so that `org: 42` needs no quotes.
  */
 import type { ConfigKey } from './describe-config.ts';
 import type { Environment } from './environment.ts';

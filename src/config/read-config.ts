@@ -1,6 +1,6 @@
 /**
  * From the text of the file and the environment to a `Config`, or to everything that is wrong with
- * them: nobody should have to start the daemon five times to find five mistakes. Pure.
+ * them: five mistakes should not take five starts to find. Pure.
  *
  * Order of precedence: overriding variable, file, default of the schema.
  */
@@ -206,7 +206,7 @@ function readFile(draft: Draft, file: ConfigText, environment: Environment): voi
         readEntry(draft, section.name, child, file.name, environment);
       }
     } else if (entry.value.kind !== 'empty') {
-      const message = `${section.name} is a section: its keys stand below it, indented`;
+      const message = `${section.name} is a section: its keys go below it, indented`;
       draft.report(where, section.name, message);
     }
   }

@@ -1,7 +1,7 @@
 /**
  * Every setting of the daemon in one place: key, type, bounds, default, meaning. The YAML reader,
  * the environment overrides, `config.example.yaml`, docs/configuration.md and the typed `Config`
- * all derive from this table. Sections stand in pipeline order and are named like the rooms in
+ * all derive from this table. Sections are in pipeline order and are named like the rooms in
  * src/.
  */
 import { z } from 'zod';

@@ -1,5 +1,5 @@
 /**
- * ADDRESS:PORT as the configuration spells it; IPv6 addresses stand in brackets.
+ * ADDRESS:PORT as the configuration spells it; IPv6 addresses are in brackets.
  */
 import net from 'node:net';
 

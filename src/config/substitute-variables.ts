@@ -1,5 +1,6 @@
 /**
- * `${NAME}` in a configured text stands for a variable of the environment; `$${` for a plain `${`.
+ * Replaces `${NAME}` in a configured text by a variable of the environment, and `$${` by a plain
+ * `${`.
  */
 import type { Environment } from './environment.ts';
 

@@ -1,7 +1,7 @@
 /**
  * The configuration file as text: which line says what. The shape is fixed (a map of sections of
  * single values), so the walk is bounded whatever the file contains; aliases, tags and deeper
- * nesting end in a problem of the key they stand at.
+ * nesting become a problem of the key they belong to.
  */
 import {
   type Document,

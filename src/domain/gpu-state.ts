@@ -4,7 +4,7 @@
  * is idle without a measure of its memory is not called free.
  */
 
-/** From what needs a person first to what needs nobody. */
+/** The most urgent first. */
 export const GPU_STATES = [
   'silent',
   'faulty',

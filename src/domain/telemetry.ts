@@ -1,6 +1,6 @@
 /**
  * The domain types that the stages share: what a batch is once its bytes are understood, and what
- * can become of it. Pure data; every stage may import this file and nobody else's types.
+ * can become of it. Pure data; every stage may import this file, and no other stage's types.
  */
 
 export const SCHEMA_VERSION = 1;

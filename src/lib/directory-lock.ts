@@ -10,7 +10,7 @@
  * Taking the directory is "show a flag, then look for others": each starter first makes a socket
  * with a name of its own and only then looks at the sockets of others. Of two that start at once,
  * at least one sees the other, so never both go on; where both gave way, they try again. A socket
- * that refuses belongs to nobody, and its name never comes back, so anybody may remove it.
+ * that refuses has no owner, and its name never comes back, so any process may remove it.
  *
  * The directory must be on a file system of this machine: sockets do not reach another one.
  */

@@ -4,7 +4,7 @@
  */
 
 /**
- * A fault of the surroundings (a file, a port, a certificate, a server) that somebody can mend.
+ * A fault outside the program (a file, a port, a certificate, a server) that an operator can fix.
  * Messages read `cannot <verb> <object>: <why>`.
  */
 export class OperatingError extends Error {

@@ -10,7 +10,7 @@ export interface WritableFile {
   write(bytes: Uint8Array): void;
   /** Returns once what was written is on disk. */
   sync(): void;
-  /** Whether the file still stands under its path; not once it was renamed, replaced or removed. */
+  /** Whether the file is still at its path: false once it was renamed, replaced or removed. */
   isInPlace(): boolean;
   close(): void;
 }

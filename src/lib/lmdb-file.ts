@@ -1,6 +1,6 @@
 /**
- * A look at an LMDB file before LMDB maps it: LMDB takes a file that is none at its word, and the
- * process ends with a segmentation fault instead of an error.
+ * Checks a file before LMDB maps it: LMDB does not check, so a file that is not its own would end
+ * the process with a segmentation fault instead of an error.
  */
 import fs from 'node:fs';
 

@@ -3,7 +3,7 @@
  */
 
 /**
- * A function that runs `work` one at a time: whoever asks while it runs shares the next run with
+ * A function that runs `work` one at a time: callers that ask while it runs share the next run with
  * all the others, and so never gets an outcome that is older than the question.
  */
 export function coalesce<T>(work: () => Promise<T>): () => Promise<T> {

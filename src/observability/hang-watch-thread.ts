@@ -4,7 +4,7 @@
  * A hang is counted in looks, not in time: a process that was stopped, or whose machine slept,
  * finds a late clock but misses no look. The stack comes from the debugger protocol, which Node
  * lets a thread speak with the main thread while that runs JavaScript; it is switched on only then.
- * A main thread that stands in native code cannot be interrupted; of that the log says what the
+ * A main thread that hangs in native code cannot be interrupted; then the log shows what the
  * kernel shows of it, and the process is killed.
  */
 import fs from 'node:fs';
@@ -19,7 +19,7 @@ import { createLogger } from './logger.ts';
 const LOOK_INTERVAL_MS = 250;
 /** The main thread pauses at its next statement, if it comes to one. */
 const PAUSE_DEADLINE_MS = 2000;
-/** A log that nobody reads must not keep the process alive. */
+/** A log that is not read must not keep the process alive. */
 const KILL_AFTER_MS = 1000;
 const FRAMES_MAX = 50;
 

@@ -1,14 +1,14 @@
 /**
- * Ends the process when its main thread stands still, so that a supervisor starts it anew. A loop
- * without end, in this program or in a library, would otherwise hold connections open and answer
- * nobody; readiness cannot tell, for it is answered by the same thread.
+ * Ends the process when its main thread hangs, so that a supervisor restarts it. Otherwise an
+ * endless loop, in this program or in a library, would keep connections open and answer none of
+ * them. Readiness cannot report that, because the same thread answers it.
  *
  *     main thread                       thread of its own
  *     every turn: beat ──► shared count ──► looks at it four times a second
  *                                            same count for too long ──► stack to the log, exit
  *
- * Of the three that watch the daemon, `EventLoopWatch` measures stalls for readiness and metrics,
- * this ends what stands still, and `startWatchdog` has systemd end what turns and can store
+ * Three parts watch the daemon: `EventLoopWatch` measures stalls for readiness and metrics, this
+ * one ends a process that hangs, and `startWatchdog` lets systemd end one that runs but can store
  * nothing. A step that may wait for another process before the loop turns has a watch of its own.
  */
 import inspector from 'node:inspector';
@@ -42,7 +42,7 @@ export interface HangWatch {
 }
 
 export interface HangWatchOptions {
-  /** 0 = nobody watches. */
+  /** 0 = not watched. */
   readonly maxStillSecs: number;
   readonly logFormat: LoggerOptions['format'];
   readonly logger: Logger;
@@ -75,7 +75,7 @@ export function startHangWatch(options: HangWatchOptions): HangWatch {
   });
   worker.unref();
   worker.on('error', (error) => {
-    logger.error({ err: error }, 'nobody watches for a hang of the main thread any more');
+    logger.error({ err: error }, 'the main thread is no longer watched for hangs');
   });
   return {
     beat: () => void Atomics.add(count, 0, 1),
@@ -93,7 +93,7 @@ export async function watchStep<T>(options: HangWatchOptions, step: () => T): Pr
   }
 }
 
-/** The thread's entry lies beside this file, compiled or not. */
+/** The thread's entry is beside this file, compiled or not. */
 function threadUrl(): URL {
   const extension = path.extname(fileURLToPath(import.meta.url));
   return new URL(`./hang-watch-thread${extension}`, import.meta.url);

@@ -4,7 +4,7 @@
  *
  * Some of what is logged comes from peers: close reasons, names, label values. Characters that
  * would steer a terminal or turn the direction of the text are spelled out, as \u202e for example,
- * in whatever message or field they stand.
+ * in every message and field.
  */
 import { type DestinationStream, type LevelWithSilent, type Logger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';

@@ -1,7 +1,7 @@
 /**
  * How a room declares its metrics.
  *
- * Most figures exist anyway, as the size of a map or as a count that somebody keeps. Such a figure
+ * Most figures exist anyway, as the size of a map or as a count that a part keeps. Such a figure
  * is declared with a function that reads it, and the function runs once for each scrape. The hot
  * path then pays for a plain number and not for a metric. Only what happens once per batch, per
  * connection or less often is counted here directly: `counter` and `histogram`.

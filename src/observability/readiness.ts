@@ -1,6 +1,6 @@
 /**
  * Whether the daemon can do its job right now, and if not, why. Each part of the daemon contributes
- * one named check; the answer is made anew for every question, so it is never stale.
+ * one named check; the answer is computed for every request, so it is never stale.
  */
 
 export type CheckResult = { readonly ok: true } | { readonly ok: false; readonly reason: string };

@@ -1,7 +1,7 @@
 /**
  * Feeds systemd's watchdog, but only while the journal commits: a daemon that answers and can make
- * nothing durable is better started anew. One whose main thread stands still ends by itself, with
- * its stack in the log, and needs no systemd for it: hang-watch.ts.
+ * nothing durable is better restarted. One whose main thread hangs ends by itself, with its stack
+ * in the log, and needs no systemd for it: hang-watch.ts.
  *
  *     interval over ──► probe ──succeeds──► fed
  *                         ├─fails─────────► not fed; the next interval tries again

@@ -17,7 +17,7 @@ export interface Bounds {
   readonly max: Bound | undefined;
 }
 
-/** Without bounds where nobody would skip a page for them. */
+/** Without bounds where no reader would skip a page for them. */
 export interface Page extends Bounds {
   readonly rows: number;
   readonly nulls: number;
@@ -98,7 +98,7 @@ export function seriesChunk(
   };
 }
 
-/** The distinct texts in order of appearance, and by id of a text where it stands; -1 is NULL. */
+/** The distinct texts in order of appearance, and the place of each by its id; -1 is NULL. */
 function textDictionary(cells: SeriesCells, ids: Uint32Array) {
   const texts: string[] = [];
   const indexes = new Int32Array(greatest(ids) + 1).fill(-1);
@@ -187,7 +187,7 @@ class SeriesPage {
   }
 }
 
-/** Values and how often each stands in a row. */
+/** Values, and how often each is repeated in sequence. */
 class RunList {
   readonly #values: Uint32Array;
   readonly #counts: Uint32Array;

@@ -45,7 +45,7 @@ const seriesColumn = (name: (typeof SERIES_COLUMNS)[number]['name']): WarehouseC
   return { name, nullable: SERIES_COLUMNS[index]!.nullable, source: index };
 };
 
-/** In file order: what a query for one metric of one GPU touches stands first. */
+/** In file order: what a query for one metric of one GPU reads comes first. */
 export const WAREHOUSE_COLUMNS: readonly WarehouseColumn[] = [
   { name: 'ts', nullable: false, source: 'timestamp' },
   seriesColumn('metric'),
@@ -64,7 +64,7 @@ const COLUMN_IDENTITIES = [
   'job',
 ] as const satisfies readonly IdentityKey[];
 
-/** Identities without a column of their own; they stand in `labels` under their canonical name. */
+/** Identities without a column of their own; they are in `labels` under their canonical name. */
 export const LABEL_IDENTITIES = [
   'gpu_instance_id',
   'gpu_instance_profile',

@@ -6,7 +6,7 @@ import type { ParquetConfig } from '../config/schema.ts';
 import { programVersion } from '../lib/program-version.ts';
 import type { SortedRows } from './sorted-rows.ts';
 
-/** The cells of numbered series. Equal texts have equal numbers, so that nobody hashes a string. */
+/** The cells of numbered series. Equal texts have equal numbers, so that no string is hashed. */
 export interface SeriesCells {
   /** The number of the text in a cell of a series; 0 for NULL. */
   textId(series: number, cell: number): number;

@@ -37,7 +37,7 @@ export function encodeIndexes(indexes: Uint32Array, bits: number): Uint8Array {
     let end = row + 1;
     while (end < rows && indexes[end] === value) end++;
     if (end - row < RUN_MIN) {
-      // Bit-packing goes by groups of eight, so that only a whole group can stand before a run.
+      // Bit-packing goes by groups of eight, so that only a whole group can precede a run.
       row += 8;
       continue;
     }

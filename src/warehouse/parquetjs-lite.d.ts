@@ -33,7 +33,7 @@ declare module 'parquetjs-lite' {
         stream: ByteSink,
         options: { readonly pageIndex?: boolean; readonly useDataPageV2?: boolean },
       ): Promise<ParquetWriter>;
-      /** Finished row groups, as they will stand in the footer. */
+      /** Finished row groups, as the footer will list them. */
       readonly envelopeWriter: {
         readonly rowGroups: readonly {
           readonly columns: readonly {

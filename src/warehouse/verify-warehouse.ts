@@ -122,7 +122,7 @@ async function readAll(reader: WarehouseFileReader, hourMs: number): Promise<str
     : `its row groups hold ${rows} rows, its footer counts ${reader.rows}`;
 }
 
-/** What lies under `metrics/` and is no warehouse file in its place. */
+/** What is under `metrics/` and is not a warehouse file in its place. */
 function findStrays(
   fs: FileSystem,
   metrics: string,

@@ -108,7 +108,7 @@ observability: { metrics_port: 9999, log_level: debug }
 
   it('rejects keys given twice, sections that are values and values that are sections', () => {
     expect(problems('server: 5')).toEqual([
-      'c.yaml:1: server is a section: its keys stand below it, indented',
+      'c.yaml:1: server is a section: its keys go below it, indented',
     ]);
     expect(problems('server:\n  max_connections: { a: 1 }')).toEqual([
       expect.stringContaining('c.yaml:2: server.max_connections is a section here'),

@@ -87,9 +87,9 @@ const INT64_BLANK_ROUNDED = 2 ** 63;
 
 /**
  * Whether decimal `text` is one of DCGM's blanks. Integers are compared as integers: as doubles,
- * the int64 blanks cannot be told apart from 2^63. The double blank is a lower bound in DCGM, but
- * only text with a decimal point is surely a DCGM double; for other text the bound would swallow
- * byte counters past 140 TB, so there only the reserved codes themselves count.
+ * the int64 blanks cannot be distinguished from 2^63. The double blank is a lower bound in DCGM,
+ * but only text with a decimal point is surely a DCGM double; for other text the bound would
+ * swallow byte counters past 140 TB, so there only the reserved codes themselves count.
  */
 export function isDcgmSentinel(text: string): boolean {
   if (INTEGER.test(text)) {

@@ -1,6 +1,6 @@
 /**
  * Replays a DCGM export. Reads the file as a stream, a bounded number of rows per collection, and
- * can start again at its end with new times: each series stands in such a file once per scrape, so
+ * can start again at its end with new times: such a file has each series once per scrape, so
  * a second pass with the first one's times would only overwrite it.
  */
 import type { Clock } from '../../lib/clock.ts';

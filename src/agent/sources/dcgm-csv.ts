@@ -69,7 +69,7 @@ export function planDcgmCsv(header: readonly string[]): DcgmCsvLayout | string {
   };
 }
 
-/** Two columns of one name: nobody can say which of them is right. */
+/** Two columns of one name: there is no way to know which of them is right. */
 function findDuplicate(names: readonly string[]): string | undefined {
   const seen = new Map<string, number>();
   for (const [cell, name] of names.entries()) {

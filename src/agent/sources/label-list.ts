@@ -1,5 +1,5 @@
 /**
- * The label list of the Prometheus text format, `a="x",b="y"`: what stands between the braces of a
+ * The label list of the Prometheus text format, `a="x",b="y"`: the text between the braces of a
  * sample, and in the `labels_raw` column of a DCGM export.
  */
 import type { LabelPair } from './source-labels.ts';

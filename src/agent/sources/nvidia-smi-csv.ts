@@ -44,7 +44,7 @@ export function parseNvidiaSmiCsv(text: string, skipped: SkipTally): NvidiaSmiTa
 
 const HEADER_CELL = /^[a-z][\w.]*(?: \[[^\]]*\])?$/i;
 
-/** Warnings can stand above the table; only the header is made of nothing but field names. */
+/** Warnings can come before the table; only the header is made of nothing but field names. */
 function isHeader(line: string): boolean {
   const cells = splitCells(line);
   const named = cells.some((cell) => /^(index|uuid|gpu_uuid)$/.test(cell));

@@ -49,7 +49,7 @@ export type KnownFields = ReadonlyMap<string, string>;
 export function parseFieldHelp(help: string): KnownFields {
   const known = new Map<string, string>();
   for (const line of help.split('\n')) {
-    // Quoted words also stand in the descriptions; a line of nothing but names is a heading.
+    // The descriptions contain quoted words too; a line of nothing but names is a heading.
     if (!FIELD_LINE.test(line.trim()) || known.size >= MAX_FIELDS) continue;
     const names = [...line.matchAll(/"([\w.]+)"/g)].map(([, name = '']) => name);
     for (const name of names) known.set(name, names[0] ?? name);

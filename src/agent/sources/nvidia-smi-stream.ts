@@ -31,7 +31,7 @@ export interface StreamOptions {
   readonly maxBytes: number;
 }
 
-/** A pause this long ends the first table, of which nobody knows how many rows it has. */
+/** A pause this long ends the first table, whose number of rows is not known yet. */
 const QUIET_MS = 1000;
 
 export class NvidiaSmiStream {

@@ -206,7 +206,7 @@ export function parseMounts(text: string): Mount[] {
   return [...byDevice.values()];
 }
 
-/** Blanks and backslashes stand as octal numbers, `\040`. */
+/** Blanks and backslashes are written as octal numbers, `\040`. */
 function unescapeMount(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
     String.fromCharCode(parseInt(octal, 8)),

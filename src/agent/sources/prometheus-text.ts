@@ -8,13 +8,13 @@ import { parseLabelList } from './label-list.ts';
 import { MetricFamilies } from './prometheus-families.ts';
 import { SkipTally } from './skip-tally.ts';
 
-/** One line of the page, as it stands: nothing is renamed, no blank is recognised. */
+/** One line of the page, unchanged: nothing is renamed, no blank is recognised. */
 export interface PrometheusSample {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   /** May be NaN or infinite, which the format allows. */
   readonly value: number;
-  /** The value's own spelling: integers past 2^53 cannot be told apart as numbers. */
+  /** The value's own spelling: integers past 2^53 are not exact as numbers. */
   readonly valueText: string;
   /** Unix ms; undefined where the sample carries no time. */
   readonly timestampMs: number | undefined;

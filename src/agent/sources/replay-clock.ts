@@ -1,6 +1,6 @@
 /**
  * Moves a recording's times to now. The distances between the rows of one pass stay as they were
- * (divided by the speed), passes never overlap, and no time lies in the future.
+ * (divided by the speed), passes never overlap, and no time is in the future.
  */
 
 /**

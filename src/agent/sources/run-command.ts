@@ -64,7 +64,7 @@ export function runCommand(
       });
     }
     child.on('error', (error) => {
-      // Also the way in which a failed kill is told; the child then still exits on its own.
+      // A failed kill is also reported here; the child then still exits on its own.
       if (child.pid === undefined) running = false;
       settle({ kind: 'not_started', error });
     });

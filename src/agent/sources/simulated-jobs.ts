@@ -1,6 +1,6 @@
 /**
  * Who uses which GPU of a simulated node, and from when to when. A timeline of its own: it depends
- * on the seed alone, not on how often somebody looks.
+ * on the seed alone, not on how often it is read.
  */
 import type { SeededRandom } from './seeded-random.ts';
 

@@ -1,5 +1,5 @@
 /**
- * Times as they stand in exported files. Strict where `Date.parse` guesses: it reads a time without
+ * Times as exported files write them. Strict where `Date.parse` guesses: it reads a time without
  * a zone as local time, so the same file would mean something else on each machine.
  */
 

@@ -24,7 +24,7 @@ export const CLOSE_CODES = {
   certificate_denied: 0x1007,
   /** A list of security.crl_path names the certificate, or one between it and its root. */
   certificate_revoked: 0x1008,
-  /** No authority of security.tls_ca_path stands for the certificate any more. */
+  /** No authority of security.tls_ca_path vouches for the certificate any more. */
   certificate_untrusted: 0x1009,
 } as const;
 

@@ -1,10 +1,11 @@
 /**
  * Certificate revocation lists of the authorities, in one file: PEM, one or more, or one in DER. A
- * list counts only if the authority that it names has signed it, so that whoever can write the file
- * can keep nobody out who was not revoked.
+ * list counts only if the authority that it names has signed it, so that write access to
+ * the file is not enough to lock out a certificate that was not revoked.
  *
- * A list whose `nextUpdate` has passed is used further and shown in the metrics: to stop believing
- * it would let the revoked in again, and to stop everybody would make an outage of a missed update.
+ * A list whose `nextUpdate` has passed stays in use and is shown in the metrics. Without it,
+ * revoked certificates would get in again; refusing every certificate would turn a missed update
+ * into an outage.
  */
 import type { X509Certificate } from 'node:crypto';
 import fs from 'node:fs';

@@ -1,5 +1,5 @@
 /**
- * Certificates that are valid and not welcome: lost, stolen, of a node that was sold. One a line,
+ * Certificates that are valid but refused: lost, stolen, or of a node that was sold. One a line,
  * by the serial number in hex or by the SHA-256 fingerprint; `#` begins a comment, colons do not
  * matter.
  *
@@ -7,7 +7,7 @@
  *     4F:1A:22:09
  *     9C5E…64 hex digits…   # gpu-017, key leaked
  *
- * A changed file is taken up by itself. A list that cannot be used leaves the old one in place.
+ * A changed file is loaded automatically. If a list cannot be used, the old one stays in place.
  */
 import fs from 'node:fs';
 import type { Clock } from '../../lib/clock.ts';
@@ -40,7 +40,7 @@ export class Denylist {
   #denied: DeniedCertificates = new Set();
 
   /**
-   * Reads the file; '' stands for none. Throws OperatingError BAD_DENYLIST naming line and
+   * Reads the file; '' means none. Throws OperatingError BAD_DENYLIST naming line and
    * content.
    */
   constructor(path: string, clock: Clock, observer: DenylistObserver) {

@@ -1,6 +1,6 @@
 /**
  * Keeps a flood of equal failures from becoming a flood of log lines: one line per reason and
- * interval, which then says how many it stands for.
+ * interval, which then says how many there were.
  */
 import type { Clock } from '../../lib/clock.ts';
 

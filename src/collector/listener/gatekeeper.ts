@@ -1,7 +1,7 @@
 /**
  * Who may be connected: the collector's own credentials with the authorities it trusts, their
- * revocation lists, and the denylist. All are files that change under a running daemon; whenever
- * one did, its owner hears of it and judges those again who are connected.
+ * revocation lists, and the denylist. All are files that may change while the daemon runs. After a
+ * change, the owner of this object checks all connected peers again.
  */
 import type { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
@@ -24,7 +24,7 @@ export interface GatekeeperDeps {
   readonly metrics: ListenerMetrics;
   /** Throws where the TLS stack would not take the credentials. */
   readonly tryOut: (credentials: QuicCredentials) => void;
-  /** Somebody who is connected may not be welcome any more. */
+  /** A peer that is connected may no longer be allowed to. */
   readonly onChange: () => void;
 }
 
@@ -128,7 +128,7 @@ export class Gatekeeper {
     return new TlsCredentials(security, clock, observer, tryOut);
   }
 
-  /** Most reloads renew the collector's own certificate, which changes nothing for anybody. */
+  /** Most reloads renew the collector's own certificate, which changes nothing for agents. */
   #takeUpAuthorities(caPem: string, authorities: readonly X509Certificate[]): void {
     if (caPem === this.#caPem) return;
     const isFirst = this.#caPem === '';

@@ -1,6 +1,6 @@
 /**
  * The room that accepts agents: a QUIC endpoint with mutual TLS, a session per authenticated
- * connection, and nothing of what a batch means. The door is what lies behind it.
+ * connection, and nothing of what a batch means. The part behind it is the door.
  *
  *   constructed ──start──► listening ──stopAccepting──► finishing ──close──► closed
  */
@@ -59,7 +59,7 @@ export interface ListenerConfig {
   readonly limits: LimitsConfig;
 }
 
-/** What lies behind the listener. */
+/** The part behind the listener. */
 export interface Door {
   /** Called once per authenticated connection; throws nothing. */
   open(peer: PeerIdentity): DoorSession;

@@ -22,7 +22,7 @@ export class Revocations {
   /** Loads follow one another, so that the newest file wins. */
   #loading: Promise<void> = Promise.resolve();
 
-  /** `path` '' stands for no lists. Nothing is read yet. */
+  /** `path` '' means no lists. Nothing is read yet. */
   constructor(
     path: string,
     clock: Clock,

@@ -1,11 +1,11 @@
 /**
  * Which certificates are trusted at this moment. The TLS stack asks that once, in the handshake;
  * connections last for weeks, and authorities and revocations change under them. So the same
- * question is asked here again whenever the answer may be another.
+ * question is asked here again whenever the answer may have changed.
  */
 import { X509Certificate } from 'node:crypto';
 
-/** Longer chains than this are nobody's; the bound is on work that a peer can ask for. */
+/** No real chain is longer; this bounds the work that a peer can cause. */
 const PATH_LENGTH_MAX = 8;
 
 /** Serial numbers, by the `authorityKey` of the authority that revoked them. */
@@ -68,7 +68,7 @@ export class Trust {
 
 /**
  * What an authority stays the same authority by: its key. A renewed certificate of it, or one that
- * another authority has signed across, stands for the same revocations.
+ * another authority has signed across, covers the same revocations.
  */
 export function authorityKey({ publicKey }: X509Certificate): string {
   return publicKey.export({ format: 'der', type: 'spki' }).toString('base64');

@@ -1,6 +1,6 @@
 /**
  * The files of what could not be written: one JSON line per refused line or damaged record, kept
- * for a person to look at and, once mended, to send again.
+ * for a person to look at and, after the cause is fixed, to send again.
  *
  *     <dead-letter directory>/<writer>-2026-01-31.jsonl      then -2026-01-31.1.jsonl, .2.jsonl …
  *
@@ -59,7 +59,7 @@ export class DeadLetterFiles {
   readonly #usage: DiskUsage;
   readonly #skipped = new Map<string, number>();
   #kept = 0;
-  #skippedUntold = 0;
+  #skippedUnlogged = 0;
   #toldMs = -Infinity;
 
   constructor(
@@ -168,7 +168,7 @@ export class DeadLetterFiles {
 
   #skip(nodeId: string): void {
     countFor(this.#skipped, nodeId, 1);
-    this.#skippedUntold += 1;
+    this.#skippedUnlogged += 1;
   }
 
   #tell(nodeId: string): void {
@@ -176,12 +176,12 @@ export class DeadLetterFiles {
     if (nowMs - this.#toldMs < TOLD_EVERY_MS) return;
     this.#log('warn', 'dead letters are past their bound: counted, but not kept', {
       lastNode: nodeId,
-      letters: this.#skippedUntold,
+      letters: this.#skippedUnlogged,
       nodeBytesMax: this.#bounds.maxNodeBytes,
       totalBytesMax: this.#bounds.maxTotalBytes,
     });
     this.#toldMs = nowMs;
-    this.#skippedUntold = 0;
+    this.#skippedUnlogged = 0;
   }
 }
 
@@ -191,8 +191,8 @@ interface FileUsage {
 }
 
 /**
- * What the letters on disk take, by node. A file is read once; later, only files that somebody else
- * has changed are read again.
+ * What the letters on disk take, by node. A file is read once; later, only files that another
+ * process has changed are read again.
  */
 class DiskUsage {
   readonly #fs: FileSystem;
@@ -249,7 +249,7 @@ class DiskUsage {
   }
 }
 
-/** A letter as it stands in a file. */
+/** A letter as it is in a file. */
 export interface StoredLetter {
   readonly time: string;
   readonly writer: string;

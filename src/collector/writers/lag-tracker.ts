@@ -7,7 +7,7 @@
 const MAX_NOTES = 8192;
 
 export class LagTracker {
-  /** Each stands for the records from its seq up to the next note. */
+  /** Each covers the records from its seq up to the next note. */
   #notes: { readonly firstSeq: number; readonly receivedAtMs: number }[] = [];
   #resolutionMs = 1000;
   #lastSeq = 0;

@@ -98,7 +98,7 @@ export class RecordFeed {
   }
 
   /**
-   * When the first readable record after `seq` was received, Unix ms; 0 where it cannot be told.
+   * When the first readable record after `seq` was received, Unix ms; 0 where that is unknown.
    * What is wrong with the journal shows when the record itself is read.
    */
   receivedAfter(seq: number): number {
@@ -109,7 +109,7 @@ export class RecordFeed {
     }
   }
 
-  /** Samples lost to damage up to `cursor`, each told once. */
+  /** Samples lost to damage up to `cursor`, each reported once. */
   lostUpTo(cursor: number): number {
     let samples = 0;
     for (const [seq, lost] of this.#lost) {

@@ -16,7 +16,7 @@ export type BreakerState = 'closed' | 'open' | 'probing';
 /** Failures in a row that open the breaker. */
 export const BREAKER_FAILURES = 5;
 const OPEN_MS = 5000;
-/** Somebody has to act first: asking more often only fills logs. */
+/** An operator has to act first: asking more often only fills logs. */
 const OPERATOR_WAIT_MS = 10_000;
 const FOR_THE_OPERATOR: ReadonlySet<WriteFaultReason> = new Set([
   'operator',

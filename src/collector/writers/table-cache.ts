@@ -36,7 +36,7 @@ export function createTableLookup(
 
 /**
  * What a decoded table takes in memory, at most: series may share their labels, and a label of
- * many bytes may stand in the encoded table once.
+ * many bytes may be in the encoded table only once.
  */
 function decodedBytes({ series }: SeriesTable): number {
   const seen = new Set<Labels>();

@@ -274,7 +274,7 @@ export class WriterThread {
     this.#worker = undefined;
     this.#totals.workerEnded();
     this.#lastStatus = undefined;
-    // Nobody is left to drain; what remains stays in the journal.
+    // There is no worker left to drain; what remains stays in the journal.
     this.#onDrained();
     await this.#committing;
     if (this.#closing.signal.aborted) return;
@@ -305,7 +305,7 @@ export class WriterThread {
   }
 }
 
-/** The worker's entry lies beside this file, compiled or not. */
+/** The worker's entry is beside this file, compiled or not. */
 function workerUrl(): URL {
   const extension = path.extname(fileURLToPath(import.meta.url));
   return new URL(`./writer-worker${extension}`, import.meta.url);

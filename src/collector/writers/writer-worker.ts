@@ -1,6 +1,6 @@
 /**
  * A writer's worker thread: opens the journal for reading and the writer, and runs the loop between
- * them until told to close. Whatever goes wrong here ends this thread alone; the main thread starts
+ * them until it must close. A failure here ends only this thread; the main thread starts
  * another one at the committed cursor.
  */
 import { isMainThread, type MessagePort, parentPort, workerData } from 'node:worker_threads';

@@ -165,7 +165,7 @@ function endOfField(line: string, from: number): number {
   return comma === -1 ? line.length : comma;
 }
 
-/** Where a character stands that no backslash escapes; the end of the line where it does not. */
+/** The place of a character that no backslash escapes; the end of the line if there is none. */
 function plainIndex(line: string, code: number, from: number): number {
   for (let at = from; at < line.length; at++) {
     const here = line.charCodeAt(at);

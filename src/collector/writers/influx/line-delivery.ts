@@ -209,7 +209,7 @@ function partByTime<Owner>(range: LineRange<Owner>, count: number) {
   return partition(others, old)?.map((part) => ({ ...part, isTimed: true }));
 }
 
-/** Undefined where one part is everything, so that nothing would be told apart. */
+/** Undefined where one part is everything, so that a search would show nothing. */
 function partition<Owner>(first: LineChunk<Owner>, second: LineChunk<Owner>) {
   const [one, other] = [wholeRange(first), wholeRange(second)];
   return one === undefined || other === undefined ? undefined : [one, other];

@@ -50,7 +50,7 @@ export function pointRules(settings: {
   };
 }
 
-/** What stands in a line before the node's name and after it, up to the first field. */
+/** The text of a line before the node's name and after it, up to the first field. */
 export interface LinePrefix {
   readonly head: string;
   readonly tail: string;
@@ -78,7 +78,7 @@ export function linePrefix(labels: Labels, rules: PointRules): LinePrefix {
   return { head: `${escapeMeasurement(measurement)}${before},${NODE_TAG}=`, tail: `${after} ` };
 }
 
-/** The field of a metric, as it stands in a line. No two metrics share one. */
+/** The field of a metric, as it is written in a line. No two metrics share one. */
 export function fieldKey(metric: string, rules: PointRules): string {
   const base = metric.replace(/^(metric_)+/, '');
   const isTaken =

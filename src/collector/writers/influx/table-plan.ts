@@ -17,7 +17,7 @@ export interface TablePlan {
   readonly slotLine: Float64Array;
   /** Serial number of the last line begun, by whichever encoder. */
   lineSerial: number;
-  /** `metric=` of series i lies at `fieldAt[i]` up to `fieldAt[i + 1]`. */
+  /** `metric=` of series i is at `fieldAt[i]` up to `fieldAt[i + 1]`. */
   readonly fieldAt: Uint32Array;
   /**
    * Of group g: from `headAt[g]` the bytes before the node's name, from `tailAt[g]` those after it.

@@ -22,7 +22,7 @@ const DONE = Number.POSITIVE_INFINITY;
 
 export interface MergeOptions {
   readonly cells: SeriesCells;
-  /** Where each series stands in sort order. */
+  /** The place of each series in sort order. */
   readonly ranks: Uint32Array;
   /** Rows of all sources together. */
   readonly rows: number;

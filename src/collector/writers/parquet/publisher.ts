@@ -52,7 +52,7 @@ export class Publisher {
     this.#identity = identity;
   }
 
-  /** Where the unfinished file of an hour lies. */
+  /** The path of the unfinished file of an hour. */
   stagingPath(hourMs: number): string {
     const { root, collectorId, incarnation } = this.#identity;
     const hour = new Date(hourMs).toISOString().slice(0, 13);

@@ -16,7 +16,7 @@ import { HOUR_MS } from '../../../warehouse/warehouse.ts';
 
 const DAY_MS = 24 * HOUR_MS;
 const INTERVAL_MS = 60_000;
-/** Of all files, in one tick: whoever hears an alarm still finds most of them. */
+/** Of all files, in one tick: when an operator reacts to the alarm, most are still there. */
 const SHARE_PER_TICK = 1 / 20;
 /** More than an hour set by hand for daylight saving, a leap second or a slow disk can explain. */
 const JUMP_MS = 90 * 60_000;

@@ -217,7 +217,7 @@ function sortRunsByTime(sorted: SortedRows): void {
   }
 }
 
-/** Deals sorted rows out by their hour: within a run, the rows of an hour stand together. */
+/** Deals sorted rows out by their hour: within a run, the rows of an hour are together. */
 function dealByHour(
   all: SortedRows,
   rowsByHour: ReadonlyMap<number, number>,

@@ -30,7 +30,7 @@ export class SeriesIndex implements SeriesCells {
   #textIdsBySeries = new Uint32Array(FIRST_SERIES * CELLS);
   /** Hash table over the cells: ids of series. */
   #slots = new Int32Array(FIRST_SLOTS).fill(FREE);
-  /** Every text that stands in a cell, with its number from 1 on. */
+  /** Every text of a cell, with its number from 1 on. */
   readonly #textIds = new Map<string, number>();
   /** By number. */
   readonly #texts: (string | null)[] = [null];
@@ -174,7 +174,7 @@ export class SeriesIndex implements SeriesCells {
     return id;
   }
 
-  /** Where each id stands in sort order, and the id at each place. Computed anew after growth. */
+  /** The place of each id in sort order, and the id at each place. Computed again after growth. */
   ranking(): { ranks: Uint32Array; order: Uint32Array } {
     if (this.#rankedSize !== this.#size) {
       const order = this.#sorted();
@@ -209,7 +209,7 @@ export class SeriesIndex implements SeriesCells {
     return order;
   }
 
-  /** By number of a text, where it stands among all; no text comes before all others. */
+  /** By number of a text, its place among all; no text comes before all others. */
   #rankTexts(): Uint32Array {
     const byText = new Uint32Array(this.#texts.length - 1).map((_, at) => at + 1);
     byText.sort((a, b) => compareText(this.#texts[a]!, this.#texts[b]!));

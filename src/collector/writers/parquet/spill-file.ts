@@ -15,7 +15,7 @@ const BLOCK_ROWS = 4096;
 const ROW_BYTES = 24;
 const RUN_BYTES = 8;
 
-/** Where a block lies. */
+/** The place of a block. */
 export interface SpilledBlock {
   readonly offset: number;
   readonly rows: number;
@@ -32,7 +32,7 @@ export class SpillFile {
   #bytes = 0;
   /** The block that is being written; used again for the next. */
   readonly #block = Buffer.from(new ArrayBuffer(BLOCK_ROWS * (ROW_BYTES + RUN_BYTES)));
-  /** The file is still there, though nobody needs it. */
+  /** The file is still there, though it is no longer needed. */
   #isLeft = false;
 
   /** The file is created with the first rows. */

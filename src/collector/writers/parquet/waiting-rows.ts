@@ -24,7 +24,7 @@ import { SPILLED_BLOCK_BYTES, type SpilledBlock, SpillFile } from './spill-file.
 const BUFFERED_ROW_GROUPS = 4;
 /** The part of the memory that rows may take. */
 const BUFFER_SHARE = 1 / 4;
-/** The part at which the index of series begins anew after a seal. */
+/** The part at which the index of series is cleared after a seal. */
 const INDEX_SHARE = 1 / 2;
 /** What an hour takes in the maps that know it, about. */
 const HOUR_BYTES = 200;
