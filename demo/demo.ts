@@ -1,7 +1,8 @@
 /**
- * The demo: a fleet of simulated nodes sends to the real daemon over QUIC with mutual TLS, the
- * daemon is stopped as systemd would stop it, and the books are checked: sent = acknowledged = rows
- * in the warehouse. Then three questions that operators ask are answered from the Parquet files.
+ * The demo: a fleet of simulated nodes sends to the real daemon over QUIC with mutual TLS, or over
+ * TLS and TCP. The daemon is stopped as systemd would stop it, and the books are checked: sent =
+ * acknowledged = rows in the warehouse. Then three questions that operators ask are answered from
+ * the Parquet files.
  *
  * Fleet time runs faster than the clock, so that seconds of demo make an hour or so of history.
  */
@@ -13,6 +14,7 @@ import { DaemonProcess } from '../trials/harness/daemon-process.ts';
 import { Deployment } from '../trials/harness/deployment.ts';
 import { SimulatedFleet } from '../trials/harness/simulated-fleet.ts';
 import { WarehouseQuery } from '../trials/harness/warehouse-query.ts';
+import type { TransportChoice } from '../src/client/transport-choice.ts';
 import { sleep, systemClock } from '../src/lib/clock.ts';
 import { packageFile } from '../src/lib/package-root.ts';
 import { formatTable } from '../trials/harness/format-table.ts';
@@ -23,6 +25,7 @@ export interface DemoOptions {
   readonly seconds: number;
   readonly nodes: number;
   readonly gpus: number;
+  readonly transport: TransportChoice;
   readonly json: boolean;
   readonly keep: boolean;
 }
@@ -63,7 +66,8 @@ export async function runDemo(options: DemoOptions, print: Print): Promise<numbe
     const daemon = await DaemonProcess.start(deployment);
     print(`Collector ready: QUIC ${deployment.listen.host}:${deployment.listen.port}/udp, `);
     print(`metrics ${deployment.metricsUrl}/metrics\n`);
-    print(`Sending for ${options.seconds} s: ${nodes} nodes × ${gpus} GPUs, QUIC + mTLS, `);
+    const way = options.transport === 'tls' ? 'TLS over TCP, mutual' : 'QUIC + mTLS';
+    print(`Sending for ${options.seconds} s: ${nodes} nodes × ${gpus} GPUs, ${way}, `);
     print(`acknowledged after fsync\n\n`);
     try {
       return await sendAndCheck(options, deployment, daemon, print);
@@ -108,7 +112,7 @@ async function sendAndCheck(
 }
 
 async function sendForAWhile(
-  { seconds, nodes, gpus }: DemoOptions,
+  { seconds, nodes, gpus, transport }: DemoOptions,
   deployment: Deployment,
   daemon: DaemonProcess,
   print: Print,
@@ -123,6 +127,7 @@ async function sendForAWhile(
       intervalMs: BATCH_INTERVAL_MS,
       stepMs: FLEET_STEP_MS,
       startMs: systemClock.nowMs() - rounds * FLEET_STEP_MS,
+      transport,
     },
     systemClock,
   );

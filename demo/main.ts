@@ -1,7 +1,8 @@
 /**
  * `npm run demo`: the whole product in twenty seconds. See `runDemo` for what happens.
  */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { TRANSPORT_CHOICES, type TransportChoice } from '../src/client/transport-choice.ts';
 import { errorMessage } from '../src/lib/errors.ts';
 import { runDemo } from './demo.ts';
 
@@ -16,6 +17,11 @@ const command = new Command('demo')
   .option('--seconds <n>', 'how long the fleet sends', positiveNumber, 20)
   .option('--nodes <n>', 'simulated nodes', positiveNumber, 20)
   .option('--gpus <n>', 'GPUs per node', positiveNumber, 8)
+  .addOption(
+    new Option('--transport <kind>', 'what the fleet sends over')
+      .choices([...TRANSPORT_CHOICES])
+      .default('quic'),
+  )
   .option('--json', 'end with one line of JSON', false)
   .option('--keep', 'keep the data and leave a collector running on it', false);
 
@@ -23,6 +29,7 @@ const options = command.parse().opts<{
   seconds: number;
   nodes: number;
   gpus: number;
+  transport: TransportChoice;
   json: boolean;
   keep: boolean;
 }>();

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { LevelWithSilent } from 'pino';
+import { TRANSPORT_CHOICES, type TransportChoice } from '../client/transport-choice.ts';
 import type { Environment } from '../config/environment.ts';
 import { programVersion } from '../lib/program-version.ts';
 import { AGENT_DEFAULTS } from './agent-defaults.ts';
@@ -88,7 +89,7 @@ interface RawOptions {
   key?: string;
   ca?: string;
   serverName?: string;
-  transport?: 'auto' | 'quic' | 'tls';
+  transport?: TransportChoice;
   nodeId?: string;
   source?: SourceKind[];
   interval?: number;
@@ -178,7 +179,7 @@ function addServerOptions(command: Command): void {
       new Option(
         '--transport <kind>',
         'QUIC, TLS over TCP, or QUIC with TLS where it is blocked (default: auto)',
-      ).choices(['auto', 'quic', 'tls']),
+      ).choices([...TRANSPORT_CHOICES]),
     )
     .option('--cert <file>', 'client certificate chain, PEM, leaf first')
     .option('--key <file>', 'private key of the certificate, PEM')

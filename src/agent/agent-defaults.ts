@@ -3,6 +3,7 @@
  * given options alone needs neither the schema nor a YAML reader: together they take 20 MB.
  */
 import type { LevelWithSilent } from 'pino';
+import type { TransportChoice } from '../client/transport-choice.ts';
 import type { SourceKind } from './sources/source-kinds.ts';
 
 const MIB = 1024 * 1024;
@@ -11,7 +12,7 @@ const MIB = 1024 * 1024;
 export const AGENT_DEFAULTS = {
   server: {
     addr: '',
-    transport: 'auto' as 'auto' | 'quic' | 'tls',
+    transport: 'auto' as TransportChoice,
     transport_fallback_secs: 3,
     transport_retry_secs: 600,
     server_name: '',

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { ConfigFormat } from '../config/read-config.ts';
+import { TRANSPORT_CHOICES } from '../client/transport-choice.ts';
 import { parseSocketAddress } from '../config/socket-address.ts';
 import { AGENT_DEFAULTS } from './agent-defaults.ts';
 import { SOURCE_KINDS } from './sources/source-kinds.ts';
@@ -22,7 +23,7 @@ const server = z.strictObject({
     .default(D.server.addr)
     .describe('The collector, HOST:PORT; IPv6 addresses in brackets (--server).'),
   transport: z
-    .enum(['auto', 'quic', 'tls'])
+    .enum(TRANSPORT_CHOICES)
     .default(D.server.transport)
     .describe(
       'quic (over UDP), tls (over TCP), or auto: QUIC, and TLS while the network blocks it ' +

@@ -6,6 +6,7 @@
 import { isIP } from 'node:net';
 import os from 'node:os';
 import type { LevelWithSilent } from 'pino';
+import type { TransportChoice } from '../client/transport-choice.ts';
 import { parseSocketAddress } from '../config/socket-address.ts';
 import type { QuicAddress } from '../transport/quic-endpoint.ts';
 import type { AgentConfig } from './agent-schema.ts';
@@ -15,7 +16,7 @@ import { SOURCE_KINDS, type SourceKind } from './sources/source-kinds.ts';
 /** Where to send, and as whom. */
 export interface ServerSettings {
   readonly remote: QuicAddress;
-  readonly transport: 'auto' | 'quic' | 'tls';
+  readonly transport: TransportChoice;
   readonly transportFallbackMs: number;
   readonly transportRetryMs: number;
   readonly serverName: string;

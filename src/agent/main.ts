@@ -3,6 +3,7 @@
  * `telemetry-agent`: arguments, signals and exit code; nothing else.
  */
 import { type Logger, pino } from 'pino';
+import { stacksFor } from '../client/transport-choice.ts';
 import { systemClock } from '../lib/clock.ts';
 import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { createLogger } from '../observability/logger.ts';
@@ -42,13 +43,8 @@ async function main(): Promise<number> {
 
 async function runCommand(settings: AgentSettings): Promise<number> {
   if (settings.server === undefined) return runDry(settings);
-  const { transport } = settings.server;
-  const deps = {
-    clock: systemClock,
-    logger: openLogger(settings),
-    stack: transport === 'tls' ? tlsStack : quinnStack,
-    ...(transport === 'auto' ? { fallbackStack: tlsStack } : {}),
-  };
+  const stacks = stacksFor(settings.server.transport, { quic: quinnStack, tls: tlsStack });
+  const deps = { clock: systemClock, logger: openLogger(settings), ...stacks };
   const agent = await Agent.start(deps, settings, settings.server);
   obeySignals(agent);
   const outcome = await agent.run();

@@ -44,7 +44,7 @@ function key(metric: string, node: string, gpuUuid: string, ms: number): string 
 /**
  * One run of the real agent: everything the export has of one host, under that host's certificate.
  */
-async function replayHost(host: string, file: string): Promise<string> {
+async function replayHost(host: string, file: string, transport: string): Promise<string> {
   const { dir, listen } = scenario.deployment;
   const credentials = await scenario.deployment.nodeCredentials(host);
   const pem = (name: string, text: string) => {
@@ -54,7 +54,7 @@ async function replayHost(host: string, file: string): Promise<string> {
   };
   const words = [
     ['--server', `${listen.host}:${listen.port}`],
-    ['--server-name', 'localhost'],
+    ['--server-name', 'localhost', '--transport', transport],
     ['--cert', pem('cert', credentials.certPem)],
     ['--key', pem('key', credentials.keyPem)],
     ['--ca', pem('ca', credentials.caPem)],
@@ -65,61 +65,65 @@ async function replayHost(host: string, file: string): Promise<string> {
   return stdout + stderr;
 }
 
-test('31 agents replay the DCGM export: every row once in Parquet and equal in VictoriaMetrics', async (context) => {
-  const file = sharedData(EXPORT);
-  if (file === undefined) return context.skip('skipped: no shared data');
-  const program = victoriaMetricsPath();
-  if (program === undefined) return context.skip('victoria-metrics is not installed');
-  const victoria = await startVictoriaMetrics(program);
-  scenario = await Scenario.open({
-    limits: { max_timestamp_age_secs: 315_360_000 },
-    influxdb: { url: victoria.url, org: 'horizon', bucket: 'telemetry', token: 'secret' },
-  });
-  scenario.onClose(() => victoria.stop());
-  const { hosts, values } = readExport(file);
-  expect(hosts).toHaveLength(31);
-  const daemon = await scenario.startDaemon();
+test.for(['quic', 'tls'] as const)(
+  '31 agents replay the DCGM export over %s: every row once in Parquet and equal in VictoriaMetrics',
+  { timeout: 180_000 },
+  async (transport, context) => {
+    const file = sharedData(EXPORT);
+    if (file === undefined) return context.skip('skipped: no shared data');
+    const program = victoriaMetricsPath();
+    if (program === undefined) return context.skip('victoria-metrics is not installed');
+    const victoria = await startVictoriaMetrics(program);
+    scenario = await Scenario.open({
+      limits: { max_timestamp_age_secs: 315_360_000 },
+      influxdb: { url: victoria.url, org: 'horizon', bucket: 'telemetry', token: 'secret' },
+    });
+    scenario.onClose(() => victoria.stop());
+    const { hosts, values } = readExport(file);
+    expect(hosts).toHaveLength(31);
+    const daemon = await scenario.startDaemon();
 
-  const waiting = [...hosts];
-  const worker = async () => {
-    for (let host = waiting.shift(); host !== undefined; host = waiting.shift()) {
-      await replayHost(host, file);
-    }
-  };
-  await Promise.all(Array.from({ length: AGENTS_AT_ONCE }, worker));
+    const waiting = [...hosts];
+    const worker = async () => {
+      for (let host = waiting.shift(); host !== undefined; host = waiting.shift()) {
+        await replayHost(host, file, transport);
+      }
+    };
+    await Promise.all(Array.from({ length: AGENTS_AT_ONCE }, worker));
 
-  await daemon.waitFor(
-    'InfluxDB to have everything',
-    async () => (await daemon.metrics()).sum('samples_pending', { writer: 'influxdb' }) === 0,
-  );
-  const ledger = (await daemon.metrics()).ledger(['influxdb', 'parquet']);
-  expect(ledger).toMatchObject({ admission: 0, unaccounted: [0, 0] });
-  expect(await daemon.stop()).toEqual({ code: 0, signal: null });
+    await daemon.waitFor(
+      'InfluxDB to have everything',
+      async () => (await daemon.metrics()).sum('samples_pending', { writer: 'influxdb' }) === 0,
+    );
+    const ledger = (await daemon.metrics()).ledger(['influxdb', 'parquet']);
+    expect(ledger).toMatchObject({ admission: 0, unaccounted: [0, 0] });
+    expect(await daemon.stop()).toEqual({ code: 0, signal: null });
 
-  const rows = await scenario.warehouse.rows(
-    'SELECT metric, node_id, gpu_uuid, epoch_ms(ts)::DOUBLE AS ms, value FROM m',
-  );
-  const dcgmRows = rows.filter((row) => String(row.metric).startsWith('DCGM_'));
-  expect(dcgmRows).toHaveLength(2470);
-  const stored = new Map(
-    dcgmRows.map((row) => [
-      key(String(row.metric), String(row.node_id), String(row.gpu_uuid), Number(row.ms)),
-      row.value,
-    ]),
-  );
-  expect(stored).toEqual(values);
+    const rows = await scenario.warehouse.rows(
+      'SELECT metric, node_id, gpu_uuid, epoch_ms(ts)::DOUBLE AS ms, value FROM m',
+    );
+    const dcgmRows = rows.filter((row) => String(row.metric).startsWith('DCGM_'));
+    expect(dcgmRows).toHaveLength(2470);
+    const stored = new Map(
+      dcgmRows.map((row) => [
+        key(String(row.metric), String(row.node_id), String(row.gpu_uuid), Number(row.ms)),
+        row.value,
+      ]),
+    );
+    expect(stored).toEqual(values);
 
-  const series = await victoria.export('{__name__=~"gpu_DCGM_.*"}');
-  const inVictoria = new Map(
-    series.flatMap(({ metric, values: numbers, timestamps }) =>
-      numbers.map((value, index): [string, number] => {
-        const name = (metric.__name__ ?? '').slice('gpu_'.length);
-        const ms = timestamps[index] ?? 0;
-        return [key(name, metric.node_id ?? '', metric.gpu_uuid ?? '', ms), value];
-      }),
-    ),
-  );
-  const metricNames = new Set(dcgmRows.map((row) => String(row.metric)));
-  const numbers = [...inVictoria].filter(([name]) => metricNames.has(name.split(' ')[0] ?? ''));
-  expect(new Map(numbers)).toEqual(values);
-}, 180_000);
+    const series = await victoria.export('{__name__=~"gpu_DCGM_.*"}');
+    const inVictoria = new Map(
+      series.flatMap(({ metric, values: numbers, timestamps }) =>
+        numbers.map((value, index): [string, number] => {
+          const name = (metric.__name__ ?? '').slice('gpu_'.length);
+          const ms = timestamps[index] ?? 0;
+          return [key(name, metric.node_id ?? '', metric.gpu_uuid ?? '', ms), value];
+        }),
+      ),
+    );
+    const metricNames = new Set(dcgmRows.map((row) => String(row.metric)));
+    const numbers = [...inVictoria].filter(([name]) => metricNames.has(name.split(' ')[0] ?? ''));
+    expect(new Map(numbers)).toEqual(values);
+  },
+);

@@ -1,15 +1,17 @@
 /** `npm run demo -- --keep` gives the shell back and leaves a collector that runs. */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import fs from 'node:fs';
+import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import type { DemoSummary } from '../../demo/demo.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
 import { eventually } from '../helpers/eventually.ts';
 
-const OPTIONS = ['--seconds', '1', '--nodes', '2', '--gpus', '1', '--keep', '--json'];
+const OPTIONS = ['--seconds', '1', '--nodes', '2', '--gpus', '1', '--json'];
 
 test('the demo with --keep returns, and says how to stop what it left running', async () => {
-  const demo = spawn(process.execPath, [packageFile('dist/demo/main.js'), ...OPTIONS]);
+  const demo = spawn(process.execPath, [packageFile('dist/demo/main.js'), ...OPTIONS, '--keep']);
   let said = '';
   demo.stdout.on('data', (bytes: Buffer) => {
     said += bytes.toString();
@@ -32,6 +34,18 @@ test('the demo with --keep returns, and says how to stop what it left running', 
     if (dir.includes('telemetry-collector-demo-')) fs.rmSync(dir, { recursive: true });
   }
 }, 120_000);
+
+test.each(['auto', 'tls'])(
+  'the books of the demo balance with --transport %s',
+  async (kind) => {
+    const words = [packageFile('dist/demo/main.js'), ...OPTIONS, '--transport', kind];
+    const { stdout } = await promisify(execFile)(process.execPath, words);
+    const { sent, rows } = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '') as DemoSummary;
+    expect(sent).toBeGreaterThan(0);
+    expect(rows).toBe(sent);
+  },
+  120_000,
+);
 
 function isRunning(pid: number): boolean {
   try {

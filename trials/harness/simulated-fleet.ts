@@ -1,5 +1,5 @@
 /**
- * Simulated GPU nodes that send over real QUIC with mutual TLS: every node with its own
+ * Simulated GPU nodes that send over real QUIC or TLS over TCP: every node with its own
  * certificate, client and series. Used by the demo and by load tests.
  */
 import type { RecordableHistogram } from 'node:perf_hooks';
@@ -11,7 +11,9 @@ import {
   type SimulatedColumns,
   simulateColumns,
 } from '../../src/agent/sources/simulate-columns.ts';
+import { stacksFor, type TransportChoice } from '../../src/client/transport-choice.ts';
 import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { SampleColumns, SeriesTable } from '../../src/domain/telemetry.ts';
@@ -28,6 +30,7 @@ export interface FleetOptions {
   readonly stepMs: number;
   /** Fleet time of the first batch, Unix ms. */
   readonly startMs: number;
+  readonly transport: TransportChoice;
 }
 
 export interface FleetTotals {
@@ -80,7 +83,7 @@ export class SimulatedFleet {
       const client = await TelemetryClient.open(await clientOptions(deployment, nodeId), {
         clock,
         logger: pino({ enabled: false }),
-        stack: quinnStack,
+        ...stacksFor(options.transport, { quic: quinnStack, tls: tlsStack }),
         ackLatency,
       });
       const { gpusPerNode: gpus, extraMetrics, startMs } = options;

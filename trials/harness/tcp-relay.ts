@@ -11,12 +11,12 @@ export type Passage = 'open' | 'silent' | 'refused';
 
 export class TcpRelay {
   readonly #server: QuicAddress;
-  readonly #port: number;
+  /** Of 127.0.0.1, where clients connect to. */
+  readonly port: number;
   #passage: Passage = 'open';
   #listener: net.Server | undefined;
   readonly #pipes = new Set<{ readonly near: net.Socket; readonly far: net.Socket }>();
 
-  /** `port` of 127.0.0.1 is where clients connect to. */
   static async open(port: number, server: QuicAddress): Promise<TcpRelay> {
     const relay = new TcpRelay(port, server);
     await relay.#listen();
@@ -24,7 +24,7 @@ export class TcpRelay {
   }
 
   private constructor(port: number, server: QuicAddress) {
-    this.#port = port;
+    this.port = port;
     this.#server = server;
   }
 
@@ -61,7 +61,7 @@ export class TcpRelay {
 
   async #listen(): Promise<void> {
     const listener = net.createServer((near) => this.#accept(near));
-    listener.listen(this.#port, '127.0.0.1');
+    listener.listen(this.port, '127.0.0.1');
     await once(listener, 'listening');
     this.#listener = listener;
   }

@@ -41,7 +41,7 @@ export interface WorldDeps {
 }
 
 export async function buildWorld(
-  { seed, families, load }: TortureOptions,
+  { seed, families, load, transport }: TortureOptions,
   { dir, book, build, clock, print }: WorldDeps,
 ): Promise<TortureWorld> {
   const complaints = new Complaints(clock);
@@ -70,7 +70,8 @@ export async function buildWorld(
   obligations.onAck(() => supervisor.acknowledged());
   const random = new SeededRandom(`${seed}/network`);
   const network = await NetworkProxy.open(deployment.listen, random, clock);
-  const agents = await makeAgents(deployment, network, obligations, baseMs, clock, load);
+  const sending = { load, transport };
+  const agents = await makeAgents(deployment, network, obligations, baseMs, clock, sending);
   const feedReading = families.has('feed') ? openReading(dir) : undefined;
   const spoolDir = path.join(dir, 'spool');
   const spoolAgent = new SpoolAgent(
@@ -80,6 +81,7 @@ export async function buildWorld(
       baseMs,
       remote: network.address,
       credentials: await deployment.nodeCredentials(nodeName(SPOOL_NODE)),
+      transport,
       intervalMs: BATCH_INTERVAL_MS / load,
       spoolDir,
     },
@@ -87,10 +89,7 @@ export async function buildWorld(
   );
   return {
     ...{ clock, deployment, supervisor, obligations, book, agents, spoolAgent },
-    feedReading,
-    network,
-    sink,
-    disks,
+    ...{ feedReading, network, sink, disks },
     complaints,
     print,
     baseMs,
@@ -105,7 +104,7 @@ export async function buildWorld(
       await Promise.all(agents.map((agent) => agent.close()));
       await spoolAgent.close();
       await feedReading?.kill();
-      network.close();
+      await network.close();
       await sink.close();
       disks?.unmount();
     },
@@ -170,12 +169,12 @@ async function makeAgents(
   obligations: Obligations,
   baseMs: number,
   clock: Clock,
-  load: number,
+  { load, transport }: Pick<TortureOptions, 'load' | 'transport'>,
 ): Promise<TortureAgent[]> {
   const agents: TortureAgent[] = [];
   for (let node = 1; node <= AGENTS; node += 1) {
     const credentials = await deployment.nodeCredentials(nodeName(node));
-    const options = { node, baseMs, remote: network.address, credentials };
+    const options = { node, baseMs, remote: network.address, credentials, transport };
     agents.push(
       new TortureAgent(
         { ...options, intervalMs: BATCH_INTERVAL_MS / load },

@@ -240,8 +240,9 @@ export function diskPlan(seed: number, choice: FaultChoice, hasDisks: boolean): 
 
 /** Weather between the agents and the daemon. */
 export function networkPlan(seed: number, choice: FaultChoice): FaultPlan {
-  const names = ['drops', 'duplicates', 'reorders', 'corrupts', 'delays', 'rebinds', 'is cut'];
-  const kinds = [...names, 'does everything at once'].map((name) => ({
+  const weathers = ['drops', 'duplicates', 'reorders', 'corrupts', 'delays', 'rebinds', 'is cut'];
+  const names = [...weathers, 'does everything at once', 'blocks UDP'];
+  const kinds = names.map((name) => ({
     family: 'network' as const,
     name: `network: ${name}`,
     weight: 1,

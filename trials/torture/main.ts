@@ -1,7 +1,8 @@
 /**
  * `npm run torture`: faults against the real daemon, and a judge of what is left. See `runTorture`.
  */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { TRANSPORT_CHOICES } from '../../src/client/transport-choice.ts';
 import { errorMessage } from '../../src/lib/errors.ts';
 import { FAMILIES } from './fault-plan.ts';
 import { parseFamilies, type TortureOptions } from './options.ts';
@@ -30,6 +31,11 @@ const command = new Command('torture')
   .option('--faults <names>', `${FAMILIES.join(', ')} or all`, families, parseFamilies('all'))
   .option('--load <n>', 'batches per second, as a multiple of about 120', wholeNumber, 1)
   .option('--only <text>', 'only faults whose name holds this', '')
+  .addOption(
+    new Option('--transport <kind>', 'what the agents send over')
+      .choices([...TRANSPORT_CHOICES])
+      .default('auto'),
+  )
   .option('--json', 'end with one line of JSON', false)
   .option('--keep', 'leave the directory in place', false)
   .option('--quiet', 'no line for each fault', false);

@@ -1,12 +1,15 @@
 /**
  * The network between agents and the daemon, with weather: loses, doubles, reorders, corrupts and
- * delays datagrams, and lets clients appear under another port, as a NAT does.
+ * delays datagrams, and lets clients appear under another port, as a NAT does. Beside UDP there is
+ * TCP on the same port, which passes or, where everything is cut, stands still.
  */
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import type { SeededRandom } from '../../src/agent/sources/seeded-random.ts';
 import type { Clock } from '../../src/lib/clock.ts';
 import type { QuicAddress } from '../../src/transport/quic-endpoint.ts';
+import { freePort } from '../harness/free-port.ts';
+import { TcpRelay } from '../harness/tcp-relay.ts';
 
 /** Chances per datagram, each way. */
 export interface Weather {
@@ -19,6 +22,8 @@ export interface Weather {
   /** Each datagram waits up to this long, by chance. */
   readonly delayMs?: number;
   readonly isCut?: boolean;
+  /** UDP alone, as a firewall does. */
+  readonly isUdpCut?: boolean;
 }
 
 interface Client {
@@ -30,17 +35,21 @@ interface Client {
 const CLIENTS_MAX = 64;
 
 export class NetworkProxy {
-  weather: Weather = {};
+  #weather: Weather = {};
   readonly #server: QuicAddress;
   readonly #random: SeededRandom;
   readonly #clock: Clock;
+  readonly #tcp: TcpRelay;
+  readonly address: QuicAddress;
   readonly #front = dgram.createSocket('udp4');
   readonly #clients = new Map<string, Client>();
   #held: (() => void) | undefined;
   #isClosed = false;
 
-  private constructor(server: QuicAddress, random: SeededRandom, clock: Clock) {
+  private constructor(server: QuicAddress, random: SeededRandom, clock: Clock, tcp: TcpRelay) {
     this.#server = server;
+    this.#tcp = tcp;
+    this.address = { host: '127.0.0.1', port: tcp.port };
     this.#random = random;
     this.#clock = clock;
   }
@@ -50,16 +59,17 @@ export class NetworkProxy {
     random: SeededRandom,
     clock: Clock,
   ): Promise<NetworkProxy> {
-    const proxy = new NetworkProxy(server, random, clock);
+    const tcp = await TcpRelay.open(await freePort(), server);
+    const proxy = new NetworkProxy(server, random, clock, tcp);
     proxy.#front.on('message', (datagram, from) => proxy.#fromClient(datagram, from));
-    proxy.#front.bind(0, '127.0.0.1');
+    proxy.#front.bind(tcp.port, '127.0.0.1');
     await once(proxy.#front, 'listening');
     return proxy;
   }
 
-  /** Where clients connect to. */
-  get address(): QuicAddress {
-    return { host: '127.0.0.1', port: this.#front.address().port };
+  set weather(weather: Weather) {
+    this.#weather = weather;
+    void this.#tcp.set(weather.isCut === true ? 'silent' : 'open');
   }
 
   /** From now on the daemon sees every client under another port; answers to the old are lost. */
@@ -70,8 +80,9 @@ export class NetworkProxy {
     }
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#tcp.close();
     this.#front.close();
     for (const { back } of this.#clients.values()) back.close();
   }
@@ -107,8 +118,9 @@ export class NetworkProxy {
   }
 
   #pass(datagram: Buffer, send: (bytes: Buffer) => void): void {
-    const { drop = 0, duplicate = 0, reorder = 0, corrupt = 0, delayMs = 0 } = this.weather;
-    if (this.weather.isCut === true || this.#chance(drop)) return;
+    const { drop = 0, duplicate = 0, reorder = 0, corrupt = 0, delayMs = 0 } = this.#weather;
+    const { isCut, isUdpCut } = this.#weather;
+    if (isCut === true || isUdpCut === true || this.#chance(drop)) return;
     const bytes = this.#chance(corrupt) ? this.#corrupted(datagram) : datagram;
     const go = () => {
       if (!this.#isClosed) sendQuietly(send, bytes);

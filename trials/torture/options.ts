@@ -1,6 +1,7 @@
 /**
  * What a run may be told.
  */
+import type { TransportChoice } from '../../src/client/transport-choice.ts';
 import { FAMILIES, type Family } from './fault-plan.ts';
 
 export interface TortureOptions {
@@ -13,6 +14,8 @@ export interface TortureOptions {
   readonly only: string;
   /** Batches per second, as a multiple of about 120. */
   readonly load: number;
+  /** What the agents send over. */
+  readonly transport: TransportChoice;
   readonly json: boolean;
   /** Leaves the directory in place also where all is well. */
   readonly keep: boolean;

@@ -80,10 +80,11 @@ export function renderStory(options: TortureOptions, result: TortureResult): str
   const families = [...options.families].join(',');
   const load = options.load === 1 ? '' : ` --load ${options.load}`;
   const kills = options.kills === undefined ? '' : ` --kills ${options.kills}`;
+  const over = options.transport === 'auto' ? '' : ` --transport ${options.transport}`;
   const only = options.only === '' ? '' : ` --only '${options.only}'`;
   lines.push(`  everything lies in ${dir}`);
   lines.push(
-    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}${load}`,
+    `  again: npm run torture -- --seed ${options.seed} --seconds ${options.seconds} --faults ${families}${only}${kills}${load}${over}`,
   );
   const atMs = flaw?.ackedMs ?? world.complaints.all[0]?.atMs ?? book.faults.at(-1)?.atMs ?? 0;
   if (flaw !== undefined) {

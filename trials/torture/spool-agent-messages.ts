@@ -1,6 +1,7 @@
 /**
  * What the agent that crashes and the harness say to each other.
  */
+import type { TransportChoice } from '../../src/client/transport-choice.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import type { AckFacts } from './obligations.ts';
 
@@ -9,6 +10,7 @@ export interface SpoolAgentTask {
   readonly baseMs: number;
   readonly remote: QuicAddress;
   readonly credentials: QuicCredentials;
+  readonly transport: TransportChoice;
   readonly intervalMs: number;
   readonly spoolDir: string;
 }

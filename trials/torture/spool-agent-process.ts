@@ -5,8 +5,10 @@
 import { pino } from 'pino';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { DiskSpool } from '../../src/client/disk-spool.ts';
+import { stacksFor } from '../../src/client/transport-choice.ts';
 import { sleep, systemClock } from '../../src/lib/clock.ts';
 import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 import { nodeName, PLAIN, tortureBatch, tortureTable } from './samples.ts';
 import type { FromSpoolAgent, SpoolAgentLife, SpoolAgentTask } from './spool-agent-messages.ts';
 import { IMPATIENT } from './torture-agent.ts';
@@ -20,7 +22,7 @@ const nodeId = nodeName(task.node);
 const deps = {
   clock: systemClock,
   logger: pino({ enabled: false }),
-  stack: quinnStack,
+  ...stacksFor(task.transport, { quic: quinnStack, tls: tlsStack }),
 };
 const draining = new AbortController();
 process.on('message', () => draining.abort());

@@ -6,9 +6,11 @@
  */
 import { pino } from 'pino';
 import { type SendResult, TelemetryClient } from '../../src/client/client.ts';
+import { stacksFor, type TransportChoice } from '../../src/client/transport-choice.ts';
 import { type Clock, sleep } from '../../src/lib/clock.ts';
 import type { QuicAddress, QuicCredentials } from '../../src/transport/quic-endpoint.ts';
 import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 import type { Obligations } from './obligations.ts';
 import { type BatchForm, LABELLED_TABLES, nodeName } from './samples.ts';
 import { tortureBatch, tortureTable } from './samples.ts';
@@ -18,6 +20,7 @@ export interface TortureAgentOptions {
   readonly baseMs: number;
   readonly remote: QuicAddress;
   readonly credentials: QuicCredentials;
+  readonly transport: TransportChoice;
   readonly intervalMs: number;
 }
 
@@ -46,6 +49,8 @@ export const IMPATIENT = {
   keepaliveMs: 300,
   handshakeTimeoutMs: 2000,
   ackTimeoutMs: 2500,
+  transportFallbackMs: 500,
+  transportRetryMs: 2000,
   backoff: { initialMs: 20, maxMs: 250 },
 } as const;
 
@@ -223,7 +228,7 @@ export class TortureAgent {
   }
 
   #openClient(epoch: number): Promise<TelemetryClient> {
-    const { remote, credentials, node } = this.#options;
+    const { remote, credentials, node, transport } = this.#options;
     return TelemetryClient.open(
       {
         remote,
@@ -237,7 +242,7 @@ export class TortureAgent {
       {
         clock: this.#deps.clock,
         logger: pino({ enabled: false }),
-        stack: quinnStack,
+        ...stacksFor(transport, { quic: quinnStack, tls: tlsStack }),
       },
     );
   }

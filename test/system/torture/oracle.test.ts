@@ -35,6 +35,7 @@ async function torment(
     families,
     only,
     load: 1,
+    transport: 'auto' as const,
     json: false,
     keep: false,
   };

@@ -1,5 +1,6 @@
 import fs from 'node:fs';
 import { expect, onTestFinished, test } from 'vitest';
+import type { TransportChoice } from '../../../src/client/transport-choice.ts';
 import { parseFamilies } from '../../../trials/torture/options.ts';
 import { renderStory } from '../../../trials/torture/report.ts';
 import { runTorture } from '../../../trials/torture/torture.ts';
@@ -9,10 +10,15 @@ const SECONDS = 30;
 const HANG_MS = 600_000;
 
 /** Names the seed and tells the story where a promise was broken. */
-async function keepsItsPromises(seed: number, faults: string): Promise<void> {
+async function keepsItsPromises(
+  seed: number,
+  faults: string,
+  transport: TransportChoice = 'auto',
+): Promise<void> {
   const families = parseFamilies(faults);
   const options = {
     seed,
+    transport,
     seconds: SECONDS,
     kills: undefined,
     only: '',
@@ -28,8 +34,8 @@ async function keepsItsPromises(seed: number, faults: string): Promise<void> {
 }
 
 test(
-  'seed 1: kills, signals and power cuts break no promise',
-  () => keepsItsPromises(1, 'kill,signal,power'),
+  'seed 1: kills, signals and power cuts break no promise over TLS',
+  () => keepsItsPromises(1, 'kill,signal,power', 'tls'),
   HANG_MS,
 );
 

@@ -15,6 +15,7 @@ const WEATHERS: Readonly<Record<string, (dice: number) => Weather>> = {
   'network: delays': (dice) => ({ delayMs: 10 + dice * 300 }),
   'network: rebinds': () => ({}),
   'network: is cut': () => ({ isCut: true }),
+  'network: blocks UDP': () => ({ isUdpCut: true }),
   'network: does everything at once': (dice) => ({
     drop: 0.02 + dice * 0.05,
     duplicate: 0.05,
