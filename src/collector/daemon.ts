@@ -141,8 +141,8 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   const canary = createCanary(clock, ingest, journal, writers);
   const eventLoop = watchEventLoop(config, deps, lifecycle);
   addReadinessChecks(readiness, { live, journal, writers, canary, eventLoop });
-  const status = { nowMs: clock.nowMs, readiness, journal, writers, series, activity, listener };
-  await startFeed(feed, lifecycle, status);
+  const shown = { clock, live, readiness, journal, writers, series, activity, listener };
+  await startFeed(feed, lifecycle, shown);
   createHealthMetrics(registry, { report: () => readiness.report(), canary, eventLoop });
   lifecycle.defer('canary', () => canary.close());
   lifecycle.defer(

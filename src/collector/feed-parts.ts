@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { feedSocketPath, journalDir } from '../config/paths.ts';
 import type { Config } from '../config/schema.ts';
+import { parseSocketAddress } from '../config/socket-address.ts';
 import { sourceName } from '../feed/feed-contract.ts';
 import type { Ledger } from '../journal/ledger.ts';
 import type { Clock } from '../lib/clock.ts';
@@ -16,8 +17,9 @@ import type { SeriesLimiter } from './admission/series-limiter.ts';
 import { createFeedMetrics } from './feed/feed-metrics.ts';
 import type { StatusSources } from './feed/feed-status.ts';
 import { FeedThread } from './feed/feed-thread.ts';
+import type { FeedVerdict } from './feed/feed-thread-messages.ts';
 import type { NodeActivity } from './ingest/node-activity.ts';
-import type { Listener } from './listener/listener.ts';
+import type { Listener, PeerVerdict } from './listener/listener.ts';
 import type { WriterProgress } from './writers/writer.ts';
 import type { WriterThread } from './writers/writer-thread.ts';
 
@@ -58,6 +60,7 @@ export function createFeed(
       source: sourceName(collectorId, journal.id),
       sharedUpTo: journal.ancestors.at(-1)?.lastSeq ?? 0,
       hasFiles: parquet.enabled,
+      remote: feed.listen_addr === '' ? undefined : parseSocketAddress(feed.listen_addr),
       maxReaders: feed.max_readers,
       maxQueueBytes: feed.max_queue_bytes,
       stallMs: feed.stall_timeout_secs * 1000,
@@ -73,7 +76,10 @@ export function createFeed(
 export async function startFeed(
   feed: FeedThread | undefined,
   lifecycle: Lifecycle,
-  parts: Pick<StatusSources, 'nowMs'> & {
+  parts: {
+    readonly clock: Clock;
+    /** The running configuration; a reload replaces it. */
+    readonly live: { readonly config: Config };
     readonly readiness: Readiness;
     readonly journal: FeedJournalFacts;
     readonly writers: readonly WriterThread[];
@@ -83,10 +89,10 @@ export async function startFeed(
   },
 ): Promise<void> {
   if (feed === undefined) return;
-  const { nowMs, readiness, journal, writers, series, activity, listener } = parts;
+  const { clock, live, readiness, journal, writers, series, activity, listener } = parts;
   lifecycle.defer('feed', () => feed.close());
-  await feed.start({
-    nowMs,
+  const sources: StatusSources = {
+    nowMs: clock.nowMs,
     connections: () => listener.connections(),
     batches: () => activity.nodes,
     gaps: () => journal.nodesWithGaps(Number.POSITIVE_INFINITY),
@@ -101,5 +107,17 @@ export async function startFeed(
       writers.map(({ name, status: { state, cursor, lagMs } }) => {
         return { name, state, cursor, lagMs, pending: journal.pendingSamples(name) };
       }),
+  };
+  await feed.start(sources, {
+    credentials: () => listener.credentials,
+    judge: (chain) => judgeReader(listener.judge(chain), live.config.security.readers),
   });
+}
+
+/** Of those whose certificates are good, only the ones that are named may read. */
+function judgeReader(peer: PeerVerdict, readers: readonly string[]): FeedVerdict {
+  if (!peer.ok) return { ok: false, message: peer.reason };
+  const { nodeIds } = peer.identity;
+  if (nodeIds.some((id) => readers.includes(id))) return { ok: true };
+  return { ok: false, message: `${nodeIds[0]} is not among security.readers` };
 }

@@ -129,6 +129,12 @@ const security = z.strictObject({
     .default([])
     .describe('Certificate identities that may send for any node (gateways, replays).')
     .meta({ live: true }),
+  readers: z
+    .array(z.string().min(1))
+    .max(1000)
+    .default([])
+    .describe('Certificate identities that may read the feed at feed.listen_addr.')
+    .meta({ live: true }),
 });
 
 const limits = z.strictObject({
@@ -346,6 +352,15 @@ const feed = z.strictObject({
     .describe(
       'Unix socket of the feed; its owner and group may connect. Empty: `feed.sock` beside the ' +
         'journal.',
+    ),
+  listen_addr: z
+    .string()
+    .refine((text) => text === '' || parseSocketAddress(text) !== undefined)
+    .meta({ allowed: 'an IP address and a port, for example 0.0.0.0:5002, or nothing' })
+    .default('')
+    .describe(
+      'TCP address and port of the feed for readers on other hosts: TLS 1.3, and certificates ' +
+        'that security.readers names. Empty: none.',
     ),
   max_readers: count(1, 1000).default(8).describe('Readers at once; the next one is refused.'),
   max_queue_bytes: count(64 * 1024, GIB)

@@ -13,6 +13,7 @@
  * of the socket and the kernel's buffers; beyond them the collector waits.
  */
 import net from 'node:net';
+import tls from 'node:tls';
 import { encodeFrame, FrameSplitter } from '../codec/framing.ts';
 import { Backoff } from '../lib/backoff.ts';
 import { type Clock, sleep } from '../lib/clock.ts';
@@ -20,6 +21,7 @@ import { errorMessage, OperatingError } from '../lib/errors.ts';
 import { badFeedMessage, decodeCollectorMessage, encodeStart } from './feed-codec.ts';
 import {
   type CollectorMessage,
+  FEED_ALPN,
   FEED_VERSION,
   type FeedPosition,
   type FeedRecord,
@@ -38,13 +40,25 @@ const BACKOFF = { initialMs: 100, maxMs: 5000 };
 /** The place that was asked for is not there any more: only the cursor is. */
 const LOST_WORDS: readonly string[] = ['position_gone', 'unknown_source', 'unknown_position'];
 
-export interface FeedClientOptions {
-  /** Of the collector's Unix socket. */
-  readonly socketPath: string;
+/** Where a collector's feed is: its Unix socket, or its port for readers on other hosts. */
+export type FeedAddress = { readonly socketPath: string } | { readonly tls: FeedTlsAddress };
+
+/** The texts are PEM: our chain and key, and the authorities that may have signed the collector. */
+export interface FeedTlsAddress {
+  readonly host: string;
+  readonly port: number;
+  /** Must be among the names of the collector's certificate. */
+  readonly serverName: string;
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+}
+
+export type FeedClientOptions = FeedAddress & {
   /** Who reads, for the collector's log. */
   readonly reader: string;
   readonly start: FeedStart;
-}
+};
 
 /** Records of `source`, with their series. */
 export interface FeedRecords extends Omit<RecordsMessage<FeedRecord>, 'droppedTables'> {
@@ -114,7 +128,7 @@ export class FeedClient {
 
   /** One connection, from the first byte to the last. */
   async *#follow(signal: AbortSignal): AsyncGenerator<FeedEvent, Ending> {
-    const socket = net.connect({ path: this.#options.socketPath });
+    const socket = connect(this.#options);
     const stop = () => socket.destroy();
     signal.addEventListener('abort', stop, { once: true });
     const { reader } = this.#options;
@@ -184,6 +198,14 @@ export class FeedClient {
     tables.drop(droppedTables);
     return { ...message, source, records };
   }
+}
+
+function connect(address: FeedAddress): net.Socket {
+  if ('socketPath' in address) return net.connect({ path: address.socketPath });
+  const { host, port, serverName, certPem, keyPem, caPem } = address.tls;
+  const credentials = { cert: certPem, key: keyPem, ca: caPem };
+  const handshake = { servername: serverName, ALPNProtocols: [FEED_ALPN] };
+  return tls.connect({ host, port, ...credentials, ...handshake, minVersion: 'TLSv1.3' });
 }
 
 /**

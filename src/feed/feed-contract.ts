@@ -5,6 +5,8 @@
 import type { SampleColumns, SeriesTable } from '../domain/telemetry.ts';
 
 export const FEED_VERSION = 1;
+/** Names the protocol in the TLS handshake of a reader on another host. */
+export const FEED_ALPN = 'horizon-feed/1';
 
 /** A reader has little to say: one position for each source that it follows. */
 export const MAX_READER_FRAME_BYTES = 64 * 1024;
@@ -23,6 +25,7 @@ export const CLOSING_WORDS = [
   'unknown_position',
   'position_gone',
   'too_many_readers',
+  'denied',
   'stalled',
   'start_timeout',
   'stopping',

@@ -22,6 +22,11 @@ describe('brokenLaws', () => {
   });
 
   const cases: [why: string, input: Input, key: string][] = [
+    [
+      "a path that is too long for the feed's socket",
+      { feed: { enabled: true, socket_path: `/tmp/${'x'.repeat(100)}` } },
+      'feed.socket_path',
+    ],
     ['no writer', { parquet: { enabled: false } }, 'parquet.enabled'],
     [
       'a stream window over the connection window',
@@ -104,5 +109,14 @@ describe('configRemarks', () => {
       'limits.max_timestamp_age_secs',
       'server.max_connections_per_node',
     ]);
+  });
+
+  it('mentions a feed that nobody may read, or whose readers may lose records', () => {
+    const found = remarks({
+      feed: { enabled: true, listen_addr: '0.0.0.0:5002' },
+      parquet: { enabled: false },
+      influxdb,
+    });
+    expect(found.map((remark) => remark.keys[0])).toEqual(['feed.enabled', 'security.readers']);
   });
 });

@@ -44,7 +44,7 @@ export class FeedServer {
     const { source, collectorId, hasFiles, sharedUpTo, headSeq, cursor } = settings;
     const place = { source, hasFiles, sharedUpTo, headSeq, cursor };
     this.#state = { ...place, collectorId, status: undefined };
-    this.#server = net.createServer((socket) => this.#accept(socket));
+    this.#server = net.createServer((socket) => void this.accept(socket));
     this.#server.maxConnections = settings.maxReaders + REFUSALS_AT_ONCE;
   }
 
@@ -110,7 +110,8 @@ export class FeedServer {
     for (const reader of [...this.#readers]) reader.end('stopping', 'the collector is stopping');
   }
 
-  #accept(socket: net.Socket): void {
+  /** Takes a connection; undefined where there are too many readers, which it is told. */
+  accept(socket: net.Socket): FeedReader | undefined {
     const { clock, journal } = this.#deps;
     const { maxReaders, maxQueueBytes, stallMs } = this.#settings;
     const reader: FeedReader = new FeedReader(socket, {
@@ -119,10 +120,16 @@ export class FeedServer {
     });
     if (this.#readers.size >= maxReaders) {
       reader.end('too_many_readers', `feed.max_readers is ${maxReaders}`);
-      return;
+      return undefined;
     }
     this.#readers.add(reader);
     if (this.#readers.size === 1) this.#onReaders();
+    return reader;
+  }
+
+  /** A connection was refused before it became a reader. */
+  refused(word: ClosingWord, message: string): void {
+    this.#count(word, message, { name: '', seq: undefined });
   }
 
   #ended(reader: FeedReader, word: ClosingWord | 'left', message: string): void {
@@ -131,13 +138,20 @@ export class FeedServer {
       this.#state.status = undefined;
       this.#onReaders();
     }
+    this.#count(word, message, reader);
+  }
+
+  #count(
+    word: ClosingWord | 'left',
+    message: string,
+    { name, seq = 0 }: Pick<FeedReader, 'name' | 'seq'>,
+  ): void {
     if (word !== 'left') this.#dropped[word] = (this.#dropped[word] ?? 0) + 1;
     const nowMs = this.#deps.clock.monotonicMs();
     const loggedMs = this.#loggedMs.get(word) ?? Number.NEGATIVE_INFINITY;
     if (nowMs - loggedMs < LOG_INTERVAL_MS) return;
     this.#loggedMs.set(word, nowMs);
     const level = word === 'left' || word === 'stopping' ? 'info' : 'warn';
-    const { name, seq = 0 } = reader;
     this.#deps.log(level, 'feed reader gone', { reader: name, seq, word, why: message });
   }
 

@@ -22,13 +22,35 @@ export interface FeedSettings {
 
 export interface FeedSetup extends FeedSettings {
   readonly journalDir: string;
+  /** Undefined where readers on other hosts are not served. */
+  readonly remote: RemoteSettings | undefined;
 }
+
+/** Where readers on other hosts connect, and the collector's own credentials. */
+export interface RemoteSettings {
+  readonly host: string;
+  readonly port: number;
+  readonly credentials: RemoteCredentials;
+}
+
+/** PEM texts: our chain, its key, and the authorities of the readers. */
+export interface RemoteCredentials {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly caPem: string;
+}
+
+/** Whether a certificate may read, or why not. */
+export type FeedVerdict = { readonly ok: true } | { readonly ok: false; readonly message: string };
 
 export type ToFeed =
   /** Records up to `seq` are durable. */
   | { readonly type: 'head'; readonly seq: number }
   | { readonly type: 'published'; readonly message: Omit<PublishedMessage, 'kind'> }
   | { readonly type: 'status'; readonly message: Omit<StatusMessage, 'kind' | 'headSeq'> }
+  | { readonly type: 'credentials'; readonly credentials: RemoteCredentials }
+  /** The answer to `judge`. */
+  | { readonly type: 'verdict'; readonly id: number; readonly verdict: FeedVerdict }
   | { readonly type: 'close' };
 
 export type FeedLogLevel = 'info' | 'warn';
@@ -51,7 +73,9 @@ export interface FeedFigures {
 }
 
 export type FromFeed =
-  | { readonly type: 'listening' }
+  | { readonly type: 'listening'; readonly remotePort: number | undefined }
+  /** May who showed this chain (DER, leaf first) read? */
+  | { readonly type: 'judge'; readonly id: number; readonly chain: readonly Uint8Array[] }
   | { readonly type: 'figures'; readonly figures: FeedFigures }
   | {
       readonly type: 'log';

@@ -19,7 +19,13 @@ import { repeat } from '../../lib/repeat.ts';
 import type { FeedMetrics } from './feed-metrics.ts';
 import { feedStatus, type StatusSources } from './feed-status.ts';
 import { FeedTotals } from './feed-totals.ts';
-import type { FeedSetup, FromFeed, ToFeed } from './feed-thread-messages.ts';
+import type {
+  FeedSetup,
+  FeedVerdict,
+  FromFeed,
+  RemoteCredentials,
+  ToFeed,
+} from './feed-thread-messages.ts';
 
 /** A slice for each reader, and the decoded status of a large fleet. */
 const MAX_HEAP_MB = 512;
@@ -30,7 +36,17 @@ const STATUS_INTERVAL_MS = 1000;
 const CLOSE_TIMEOUT_MS = 2000;
 const BACKOFF = { initialMs: 250, maxMs: 30_000 };
 
-export type FeedThreadOptions = Omit<FeedSetup, 'headSeq' | 'cursor'>;
+export type FeedThreadOptions = Omit<FeedSetup, 'headSeq' | 'cursor' | 'remote'> & {
+  /** Where readers on other hosts connect; undefined where they are not served. */
+  readonly remote: { readonly host: string; readonly port: number } | undefined;
+};
+
+/** Who may read from other hosts, and what the collector shows them. */
+export interface ReaderTrust {
+  readonly credentials: () => RemoteCredentials;
+  /** Judges what a reader showed, DER, leaf first. */
+  readonly judge: (chain: readonly Uint8Array[]) => FeedVerdict;
+}
 
 export interface FeedThreadDeps {
   readonly clock: Clock;
@@ -46,6 +62,9 @@ export class FeedThread {
   readonly #closing = new AbortController();
   readonly #listening = promiseParts<void>();
   #sources: StatusSources | undefined;
+  #trust: ReaderTrust | undefined;
+  /** As the worker has them. */
+  #credentials: RemoteCredentials | undefined;
   #worker: Worker | undefined;
   #exited: Promise<void> = Promise.resolve();
   #headSeq: number;
@@ -70,10 +89,14 @@ export class FeedThread {
    * Resolves once readers can connect. Rejects with OperatingError FEED_CANNOT_LISTEN. The sources
    * are asked once a second while somebody reads.
    */
-  start(sources: StatusSources): Promise<void> {
+  start(sources: StatusSources, trust: ReaderTrust): Promise<void> {
     this.#sources = sources;
-    this.#spawn();
-    this.#stopStatus = repeat(this.#deps.clock, STATUS_INTERVAL_MS, () => this.#postStatus());
+    this.#trust = trust;
+    this.#spawn(trust.credentials());
+    this.#stopStatus = repeat(this.#deps.clock, STATUS_INTERVAL_MS, () => {
+      this.#renewCredentials(trust.credentials());
+      this.#postStatus();
+    });
     return this.#listening.promise;
   }
 
@@ -115,8 +138,14 @@ export class FeedThread {
     cancel();
   }
 
-  #spawn(): void {
-    const setup = { ...this.#options, headSeq: this.#headSeq, cursor: this.#cursor };
+  #spawn(credentials: RemoteCredentials): void {
+    this.#credentials = credentials;
+    const { remote } = this.#options;
+    const place = { headSeq: this.#headSeq, cursor: this.#cursor };
+    const setup = {
+      ...{ ...this.#options, ...place },
+      remote: remote === undefined ? undefined : { ...remote, credentials },
+    };
     const worker = new Worker(workerUrl(), {
       name: 'feed',
       workerData: setup satisfies FeedSetup,
@@ -147,7 +176,14 @@ export class FeedThread {
         // What was said while the thread began.
         this.#post({ type: 'head', seq: this.#headSeq });
         this.#postPublished();
+        if (message.remotePort !== undefined) {
+          const { remotePort: port } = message;
+          this.#deps.logger.info({ port }, 'feed listens for readers on other hosts');
+        }
         this.#listening.resolve();
+        return;
+      case 'judge':
+        this.#judge(message.id, message.chain);
         return;
       case 'figures':
         if (this.#totals.take(message.figures)) this.#postStatus();
@@ -165,7 +201,20 @@ export class FeedThread {
     this.#listening.reject(fault);
     const waitMs = Math.round(this.#backoff.nextDelayMs());
     this.#deps.logger.error({ err: fault, waitMs }, 'feed ended; it starts again');
-    this.#cancelRestart = this.#deps.clock.after(waitMs, () => this.#spawn());
+    this.#cancelRestart = this.#deps.clock.after(waitMs, () => {
+      if (this.#trust !== undefined) this.#spawn(this.#trust.credentials());
+    });
+  }
+
+  #judge(id: number, chain: readonly Uint8Array[]): void {
+    if (this.#trust === undefined) return;
+    this.#post({ type: 'verdict', id, verdict: this.#trust.judge(chain) });
+  }
+
+  #renewCredentials(credentials: RemoteCredentials): void {
+    if (this.#options.remote === undefined || credentials === this.#credentials) return;
+    this.#credentials = credentials;
+    this.#post({ type: 'credentials', credentials });
   }
 
   #postPublished(): void {

@@ -11,6 +11,7 @@ import { repeat } from '../../lib/repeat.ts';
 import { nameThread } from '../../lib/thread-name.ts';
 import { FeedServer } from './feed-server.ts';
 import type { FeedSetup, FromFeed, ToFeed } from './feed-thread-messages.ts';
+import { RemoteReaders } from './remote-readers.ts';
 
 const FIGURES_INTERVAL_MS = 1000;
 
@@ -29,22 +30,45 @@ async function runFeed(port: MessagePort, setup: FeedSetup): Promise<void> {
   const postFigures = () => post({ type: 'figures', figures: server.figures() });
   server.onReaders(postFigures);
   await server.listen();
+  const remote = openRemote(server, setup, post);
+  const remotePort = await remote?.listen();
   const stopFigures = repeat(systemClock, FIGURES_INTERVAL_MS, postFigures);
   port.on('message', (message: ToFeed) => {
     if (message.type === 'head') server.headMoved(message.seq);
     else if (message.type === 'published') server.published(message.message);
     else if (message.type === 'status') server.status(message.message);
+    else if (message.type === 'credentials') remote?.renewCredentials(message.credentials);
+    else if (message.type === 'verdict') remote?.verdict(message.id, message.verdict);
     else void close();
   });
-  post({ type: 'listening' });
+  post({ type: 'listening', remotePort });
 
   async function close(): Promise<void> {
     stopFigures();
+    remote?.close();
     server.close();
     await journal.close();
     // The thread ends once the last socket is closed.
     port.close();
   }
+}
+
+function openRemote(
+  server: FeedServer,
+  { remote, maxReaders }: FeedSetup,
+  post: (message: FromFeed) => void,
+): RemoteReaders | undefined {
+  if (remote === undefined) return undefined;
+  return new RemoteReaders(
+    {
+      clock: systemClock,
+      accept: (socket) => server.accept(socket),
+      judge: (id, chain) => post({ type: 'judge', id, chain }),
+      onDenied: (message) => server.refused('denied', message),
+    },
+    remote,
+    maxReaders,
+  );
 }
 
 assert(!isMainThread && parentPort !== null, 'the feed runs in a thread of its own');

@@ -65,6 +65,11 @@ export interface Door {
   open(peer: PeerIdentity): DoorSession;
 }
 
+/** Who showed a certificate, or why that is nobody who may connect. */
+export type PeerVerdict =
+  | { readonly ok: true; readonly identity: PeerIdentity }
+  | { readonly ok: false; readonly word: CloseWord; readonly reason: string };
+
 /** One of the connections, for those who show them. */
 export interface OpenConnection {
   readonly nodeId: string;
@@ -152,6 +157,16 @@ export class Listener {
     return this.#gatekeeper.prepareReload();
   }
 
+  /** What the collector shows to its peers; another object after each reload. */
+  get credentials(): QuicCredentials {
+    return this.#started().credentials;
+  }
+
+  /** Judges what somebody showed who is no connection of ours, DER, leaf first. */
+  judge(chain: readonly Uint8Array[]): PeerVerdict {
+    return judgePeer(this.#started(), chain);
+  }
+
   /** Every authenticated connection that is open. */
   connections(): OpenConnection[] {
     const { clock } = this.#deps;
@@ -196,6 +211,11 @@ export class Listener {
       endpoint.close(CLOSE_CODES.stopping, 'collector is stopping'),
     );
     await Promise.all(closing);
+  }
+
+  #started(): Gatekeeper {
+    assert(this.#gatekeeper !== undefined, 'the listener is started before it is asked');
+    return this.#gatekeeper;
   }
 
   #hasUnanswered(): boolean {
@@ -265,18 +285,12 @@ export class Listener {
 
   #onConnected(connection: QuicConnection, gatekeeper: Gatekeeper, transport: TransportName): void {
     this.#deps.metrics.connectionAccepted();
-    const chain = connection.peerCertificates();
-    const result = readPeerIdentity(chain[0]);
-    if (!result.ok) {
-      this.#deny(connection, 'identity', result.reason);
+    const verdict = judgePeer(gatekeeper, connection.peerCertificates());
+    if (!verdict.ok) {
+      this.#deny(connection, verdict.word, verdict.reason);
       return;
     }
-    const { identity } = result;
-    const refusal = gatekeeper.refusal(identity, chain);
-    if (refusal !== undefined) {
-      this.#deny(connection, refusal.word, refusal.reason);
-      return;
-    }
+    const { identity } = verdict;
     const [nodeId] = identity.nodeIds;
     if (!this.#makeRoomFor(nodeId)) {
       const limit = `server.max_connections_per_node is ${this.#config.server.max_connections_per_node}`;
@@ -423,6 +437,14 @@ function bindOf(addr: string): QuicAddress {
   const bind = parseSocketAddress(addr);
   assert(bind !== undefined, 'addresses were validated with the configuration');
   return bind;
+}
+
+function judgePeer(gatekeeper: Gatekeeper, chain: readonly Uint8Array[]): PeerVerdict {
+  const result = readPeerIdentity(chain[0]);
+  if (!result.ok) return { ok: false, word: 'identity', reason: result.reason };
+  const { identity } = result;
+  const refusal = gatekeeper.refusal(identity, chain);
+  return refusal === undefined ? { ok: true, identity } : { ok: false, ...refusal };
 }
 
 function transportOf(server: ServerConfig): QuicTransportOptions {

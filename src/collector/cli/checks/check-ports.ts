@@ -37,6 +37,11 @@ export async function checkPorts(config: Config): Promise<Check[]> {
     const bind = { key: 'server.tcp_listen_addr', what: 'TCP', ...tcp } as const;
     await check(list, bind, metrics, bindTcp);
   }
+  const feed = parseSocketAddress(config.feed.listen_addr);
+  if (config.feed.enabled && feed !== undefined) {
+    const bind = { key: 'feed.listen_addr', what: 'TCP', ...feed } as const;
+    await check(list, bind, metrics, bindTcp);
+  }
   await check(list, metrics, metrics, bindTcp);
   return list.entries;
 }
