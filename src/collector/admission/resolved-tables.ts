@@ -7,9 +7,10 @@
  * Each table has a weight; all together may weigh so much. A node that takes part in that with no
  * more than its equal share never loses a table that it uses.
  */
-import type { Clock } from '../../lib/clock.ts';
 
 const UNUSED_MS = 600_000;
+/** When a node was last there is noted this often: its every batch need not move it. */
+const NOTED_EVERY_MS = 10_000;
 
 export interface WeightedTable {
   readonly weight: number;
@@ -19,20 +20,18 @@ interface NodeTables<Table> {
   /** By table id; least recently used first. */
   readonly tables: Map<string, Table>;
   weight: number;
-  /** Monotonic ms. */
-  usedMs: number;
+  notedMs: number;
 }
 
+/** All times are monotonic ms. */
 export class ResolvedTables<Table extends WeightedTable> {
-  readonly #clock: Clock;
   readonly #onDropped: (table: Table) => void;
-  /** Least recently used first. */
+  /** Least recently noted first. */
   readonly #nodes = new Map<string, NodeTables<Table>>();
   #weight = 0;
   #size = 0;
 
-  constructor(clock: Clock, onDropped: (table: Table) => void) {
-    this.#clock = clock;
+  constructor(onDropped: (table: Table) => void) {
     this.#onDropped = onDropped;
   }
 
@@ -41,48 +40,51 @@ export class ResolvedTables<Table extends WeightedTable> {
     return this.#size;
   }
 
+  /** Whether the table is kept; it does not count as used by this. */
   has(nodeId: string, tableId: string): boolean {
     return this.#nodes.get(nodeId)?.tables.has(tableId) === true;
   }
 
   /** The table, which is used now; undefined where it is not kept. */
-  use(nodeId: string, tableId: string): Table | undefined {
+  use(nodeId: string, tableId: string, nowMs: number): Table | undefined {
     const node = this.#nodes.get(nodeId);
     const table = node?.tables.get(tableId);
     if (node === undefined || table === undefined) return undefined;
-    node.tables.delete(tableId);
-    node.tables.set(tableId, table);
-    this.#touch(nodeId, node);
+    if (node.tables.size > 1) {
+      node.tables.delete(tableId);
+      node.tables.set(tableId, table);
+    }
+    if (nowMs - node.notedMs >= NOTED_EVERY_MS) this.#note(nodeId, node, nowMs);
     return table;
   }
 
   /** Keeps a table that is not kept yet; it counts as used now. */
-  add(nodeId: string, tableId: string, table: Table): void {
-    const node = this.#nodes.get(nodeId) ?? { tables: new Map(), weight: 0, usedMs: 0 };
+  add(nodeId: string, tableId: string, table: Table, nowMs: number): void {
+    const node = this.#nodes.get(nodeId) ?? { tables: new Map(), weight: 0, notedMs: 0 };
     node.tables.set(tableId, table);
     node.weight += table.weight;
     this.#weight += table.weight;
     this.#size += 1;
-    this.#touch(nodeId, node);
+    this.#note(nodeId, node, nowMs);
   }
 
   /** Drops tables until the others weigh no more than this, but not the last one of all. */
-  shrinkTo(maxWeight: number): void {
+  shrinkTo(maxWeight: number, nowMs: number): void {
     let from: [nodeId: string, node: NodeTables<Table>] | undefined;
-    const unusedSinceMs = this.#clock.monotonicMs() - UNUSED_MS;
+    const unusedSinceMs = nowMs - UNUSED_MS - NOTED_EVERY_MS;
     while (this.#weight > maxWeight && this.#size > 1) {
       const [oldest] = this.#nodes;
       if (oldest === undefined) return;
       const share = maxWeight / this.#nodes.size;
-      if (oldest[1].usedMs <= unusedSinceMs) from = oldest;
+      if (oldest[1].notedMs <= unusedSinceMs) from = oldest;
       // Somebody holds more than the equal share; to find out who takes a look at every node.
       else if (from === undefined || from[1].weight <= share) from = this.#heaviest(oldest);
       this.#dropFirst(...from);
     }
   }
 
-  #touch(nodeId: string, node: NodeTables<Table>): void {
-    node.usedMs = this.#clock.monotonicMs();
+  #note(nodeId: string, node: NodeTables<Table>, nowMs: number): void {
+    node.notedMs = nowMs;
     this.#nodes.delete(nodeId);
     this.#nodes.set(nodeId, node);
   }

@@ -81,7 +81,9 @@ export class SeriesLimiter {
   #limits: SeriesLimits;
   readonly #slots = new SeriesSlots();
   readonly #nodes = new NodeCounts();
-  readonly #tables: ResolvedTables<CachedTable>;
+  readonly #tables = new ResolvedTables<CachedTable>((table) => {
+    this.#refusedNow -= table.refused;
+  });
   #refusedNow = 0;
   readonly #refusedTotals = { cardinality_node: 0, cardinality_global: 0, text_node: 0 };
   #reclaimedTotal = 0;
@@ -98,9 +100,6 @@ export class SeriesLimiter {
     this.#clock = clock;
     this.#limits = limits;
     this.#persist = persist;
-    this.#tables = new ResolvedTables(clock, (table) => {
-      this.#refusedNow -= table.refused;
-    });
   }
 
   /** The most text that one node's series come to, in bytes. */
@@ -196,12 +195,12 @@ export class SeriesLimiter {
    */
   resolve(nodeId: string, table: SeriesTable, textBytes: Uint32Array): ResolvedTable {
     const nowMs = this.#clock.monotonicMs();
-    let cached = this.#tables.use(nodeId, table.id);
+    let cached = this.#tables.use(nodeId, table.id, nowMs);
     if (cached === undefined) {
       cached = createCachedTable(nodeId, table);
       this.#lookUp(cached, table.series, textBytes, nowMs);
-      this.#tables.add(nodeId, table.id, cached);
-      this.#tables.shrinkTo(CACHED_SERIES_FLOOR + 2 * this.#limits.max_cardinality);
+      this.#tables.add(nodeId, table.id, cached, nowMs);
+      this.#tables.shrinkTo(CACHED_SERIES_FLOOR + 2 * this.#limits.max_cardinality, nowMs);
     } else if (nowMs - cached.lookedUpMs >= this.#lookAgainAfterMs(cached)) {
       this.#lookUp(cached, table.series, textBytes, nowMs);
     }
