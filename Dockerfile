@@ -1,4 +1,4 @@
-# glibc 2.34 or newer is required by the QUIC binding (bookworm has 2.36); no Alpine.
+# glibc: the prebuilt LMDB of every platform is made for it. The programs also run on musl (docs/operating.md).
 FROM node:24.21.0-bookworm-slim AS base
 
 FROM base AS build
@@ -21,7 +21,7 @@ RUN groupadd --system --gid 10001 horizon \
   && useradd --system --uid 10001 --gid horizon --no-create-home horizon \
   && install -d -o horizon -g horizon -m 0750 /var/lib/horizon/telemetry
 WORKDIR /opt/telemetry-collector
-COPY package.json config.example.yaml LICENSE ./
+COPY package.json config.example.yaml LICENSE NOTICE ./
 COPY proto ./proto
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist/src ./dist/src

@@ -35,7 +35,7 @@ import { OperatingError } from '../lib/errors.ts';
 import { nodeFileSystem } from '../lib/filesystem.ts';
 import { EventLoopWatch } from '../lib/event-loop-watch.ts';
 import { Lifecycle } from '../lib/lifecycle.ts';
-import type { QuicAddress } from '../transport/quic-endpoint.ts';
+import type { QuicAddress, QuicStack } from '../transport/quic-endpoint.ts';
 import { repeat } from '../lib/repeat.ts';
 import { Listener } from './listener/listener.ts';
 import { createListenerMetrics } from './listener/listener-metrics.ts';
@@ -46,6 +46,7 @@ import { createRegistry } from '../observability/registry.ts';
 import type { ServiceNotifier } from '../observability/service-notifier.ts';
 import { startWatchdog } from '../observability/watchdog.ts';
 import { addReadinessChecks } from './health/readiness-checks.ts';
+import { loadQuicStack } from './quic-stack.ts';
 import { reload } from './reload.ts';
 import { createReloadMetrics } from './reload-metrics.ts';
 import { newestWrittenSeq } from './writers/parquet/recovery.ts';
@@ -55,8 +56,6 @@ import type { DeadLetterSettings } from './writers/writer-messages.ts';
 import { WriterThread } from './writers/writer-thread.ts';
 import { WarehouseOwner } from './warehouse-owner.ts';
 import { createWritersMetrics } from './writers/writers-metrics.ts';
-import { quicheStack } from '../transport/quiche/quiche-endpoint.ts';
-import { quinnStack } from '../transport/quinn/quinn-endpoint.ts';
 import { tlsStack } from '../transport/tls/tls-endpoint.ts';
 
 const MAINTENANCE_INTERVAL_MS = 1000;
@@ -107,6 +106,7 @@ export async function startDaemon(config: Config, deps: DaemonDeps): Promise<Dae
 async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle): Promise<Daemon> {
   const { logger, clock, notifier } = deps;
   const live = { config };
+  const stack = await loadQuicStack(config.server.quic_stack);
   const registry = createRegistry(deps.version);
   const readiness = new Readiness();
   const pages = new Map<string, () => unknown>();
@@ -132,7 +132,7 @@ async function assemble(config: Config, deps: DaemonDeps, lifecycle: Lifecycle):
   pages.set('gaps', () => ({ nodes: journal.nodesWithGaps(NODES_SHOWN) }));
   const activity = new NodeActivity();
   const ingest = createIngest(config, deps, registry, { journal, gate, admission, activity });
-  const listener = createListener(config, deps, registry, ingest);
+  const listener = createListener(config, deps, registry, { stack, ingest });
   gate.onOverload((is) => (is ? listener.pauseReading() : listener.resumeReading()));
   const listenAddress = await listener.start();
   lifecycle.defer('listener', () => listener.close(LISTENER_CLOSE_DEADLINE_MS));
@@ -394,10 +394,10 @@ function createListener(
   config: Config,
   { clock, logger }: DaemonDeps,
   registry: Registry,
-  ingest: Ingest,
+  parts: { readonly stack: QuicStack; readonly ingest: Ingest },
 ): Listener {
+  const { stack, ingest } = parts;
   const metrics = createListenerMetrics(registry);
-  const stack = config.server.quic_stack === 'quinn' ? quinnStack : quicheStack;
   const deps = {
     stack,
     tcpStack: tlsStack,

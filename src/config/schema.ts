@@ -59,9 +59,12 @@ const server = z.strictObject({
       'Handshakes in flight; beyond this, new peers must first prove their address (retry).',
     ),
   quic_stack: z
-    .enum(['quiche', 'quinn'])
-    .default('quiche')
-    .describe('The QUIC implementation: quiche, native, or quinn, memory-safe in WebAssembly.'),
+    .enum(['quinn', 'quiche'])
+    .default('quinn')
+    .describe(
+      'The QUIC implementation: quinn, memory-safe in WebAssembly; or quiche, native, optional, ' +
+        'with known holes and for this release only.',
+    ),
   transport_max_bytes: count(16 * MIB, 3 * GIB)
     .default(GIB)
     .describe(

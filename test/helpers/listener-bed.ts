@@ -17,7 +17,7 @@ import type { BatchAck, Hello, PeerIdentity } from '../../src/domain/telemetry.t
 import { QuicTestBed, type TestClient, type TestClientOptions } from './quic-pair.ts';
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
 import { TEST_HELLO } from './test-hello.ts';
-import { quicheStack } from '../../src/transport/quiche/quiche-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
 import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 
 export interface ReceivedFrame {
@@ -87,7 +87,7 @@ export interface ListenerSettings {
 }
 
 export class ListenerBed {
-  readonly quic = new QuicTestBed(quicheStack);
+  readonly quic = new QuicTestBed(quinnStack);
   readonly #listeners: Listener[] = [];
   readonly #folders: string[] = [];
 
@@ -106,7 +106,7 @@ export class ListenerBed {
     const door = new RecordingDoor();
     const metrics = createListenerMetrics(registry);
     const clock = settings.clock ?? systemClock;
-    const deps = { stack: quicheStack, tcpStack: tlsStack, clock, logger: log.logger, metrics };
+    const deps = { stack: quinnStack, tcpStack: tlsStack, clock, logger: log.logger, metrics };
     const listener = new Listener(deps, config, door);
     const address = await listener.start();
     this.#listeners.push(listener);

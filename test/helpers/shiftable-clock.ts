@@ -6,13 +6,19 @@ import { type Clock, systemClock } from '../../src/lib/clock.ts';
 
 export class ShiftableClock implements Clock {
   #shiftMs = 0;
+  #calendarShiftMs = 0;
 
   shift(byMs: number): void {
     this.#shiftMs += byMs;
   }
 
+  /** As when somebody sets the date: no time has passed. */
+  shiftCalendar(byMs: number): void {
+    this.#calendarShiftMs += byMs;
+  }
+
   nowMs(): number {
-    return systemClock.nowMs() + this.#shiftMs;
+    return systemClock.nowMs() + this.#shiftMs + this.#calendarShiftMs;
   }
 
   monotonicMs(): number {

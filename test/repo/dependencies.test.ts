@@ -31,7 +31,8 @@ describe('dependencies', () => {
   it('are used, those of the program by the program', () => {
     const importsUnder = (...folders: string[]) =>
       new Set(sourceFiles(...folders).flatMap((file) => importsOf(file).map(({ to }) => to)));
-    const names = Object.keys(manifest.dependencies ?? {});
+    const { dependencies, optionalDependencies } = manifest;
+    const names = Object.keys({ ...dependencies, ...optionalDependencies });
     expect(unusedDependencies(names, importsUnder('src'))).toEqual([]);
     const tools = Object.keys(manifest.devDependencies ?? {}).filter((one) => !TOOLS.includes(one));
     expect(unusedDependencies(tools, importsUnder(...PROGRAM_FOLDERS, 'test'))).toEqual([]);
@@ -68,12 +69,14 @@ describe('dependencies', () => {
 describe('the rules of dependencies', () => {
   const bad: PackageJson = {
     dependencies: { a: '^1.2.3', b: '1.2.3' },
+    optionalDependencies: { e: '~1.2.3' },
     devDependencies: { c: 'latest', d: '1.0.0-rc.1' },
   };
 
   it('notice versions that are not exact', () => {
     expect(loosePins(bad)).toEqual([
       'a is not pinned exactly: ^1.2.3',
+      'e is not pinned exactly: ~1.2.3',
       'c is not pinned exactly: latest',
     ]);
   });
@@ -83,6 +86,7 @@ describe('the rules of dependencies', () => {
       '| `a` | A good reason, at length. |\n| `b` | no |\n| `gone` | Was used once upon. |';
     expect(undocumentedDependencies(bad, page)).toEqual([
       'b has no reason',
+      'e has no reason',
       'c has no reason',
       'd has no reason',
       'gone is not used',

@@ -11,6 +11,7 @@ import { CHECK_KINDS, type Check, CheckList } from './checks/check.ts';
 import { checkCertificates } from './checks/check-certificates.ts';
 import { checkDirectories } from './checks/check-directories.ts';
 import { checkPorts } from './checks/check-ports.ts';
+import { checkQuicStack } from './checks/check-quic-stack.ts';
 import { checkRevocations } from './checks/check-revocations.ts';
 import { checkSinks } from './checks/check-sinks.ts';
 import { exitCode } from './exit-codes.ts';
@@ -63,6 +64,7 @@ async function runChecks(
   }
   return [
     ...list.entries,
+    ...(await checkQuicStack(config)),
     ...checkCertificates(config.security, systemClock.nowMs()),
     ...(await checkRevocations(config.security, systemClock.nowMs())),
     ...checkDirectories(config),

@@ -166,10 +166,10 @@ describe('a listener', () => {
     const expiring = await bed.agent(server.address, short);
     const lasting = await bed.agent(server.address, await authorities.agent('b', { notAfter }));
     await eventually('both connect', () => server.door.opened.length === 2);
-    clock.shift(61_000);
+    clock.shiftCalendar(61_000);
     await eventually('one is closed', () => expiring.closeCode === 0x1005);
     expect(lasting.client.recorder.closed).toHaveLength(0);
-    clock.shift(yearMs);
+    clock.shiftCalendar(yearMs);
     await eventually('the other as well, a year later', () => lasting.closeCode === 0x1005);
   });
 
@@ -244,6 +244,7 @@ describe('a listener', () => {
     const server = await bed.listener(authorities.server, { server: { tcp_listen_addr: '' } });
     const client = await connect(server);
     await eventually('it connects', () => client.recorder.connected.length === 1);
+    await eventually('the door opens', () => server.door.opened.length === 1);
     expect(await server.metric('tcp_connections')).toBe(1);
     expect(server.log.lines).toContainEqual(
       expect.objectContaining({ msg: 'agent connected', transport: 'tls' }),

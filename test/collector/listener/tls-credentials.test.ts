@@ -82,7 +82,7 @@ describe('TLS credentials', () => {
   });
 
   test('are refused when the TLS library would not take them', async () => {
-    // Node takes a certificate that must not sign handshakes; BoringSSL does not.
+    // Node takes a certificate of an authority; rustls refuses a peer that shows one.
     const authority = await createAuthority(SERVER_NAME);
     const files = { ...authority, caPem: authorities.agents.certPem };
     await expect(bed.listener(files)).rejects.toThrow('cannot use TLS credentials');

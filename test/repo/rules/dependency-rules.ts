@@ -4,20 +4,26 @@
 
 export interface PackageJson {
   readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
   readonly allowScripts?: Readonly<Record<string, boolean>>;
 }
 
 /** Names of all direct dependencies. */
 export function dependencyNames(manifest: PackageJson): string[] {
-  return Object.keys({ ...manifest.dependencies, ...manifest.devDependencies });
+  return Object.keys(directDependencies(manifest));
 }
 
 /** Versions that are not exact. */
 export function loosePins(manifest: PackageJson): string[] {
-  return Object.entries({ ...manifest.dependencies, ...manifest.devDependencies })
+  return Object.entries(directDependencies(manifest))
     .filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version))
     .map(([name, version]) => `${name} is not pinned exactly: ${version}`);
+}
+
+function directDependencies(manifest: PackageJson): Record<string, string> {
+  const { dependencies, optionalDependencies, devDependencies } = manifest;
+  return { ...dependencies, ...optionalDependencies, ...devDependencies };
 }
 
 /** Dependencies without a line of their own in docs/dependencies.md, and lines without one. */

@@ -124,7 +124,7 @@ const EXCEPTIONS: readonly { readonly from: RegExp; readonly to: RegExp; readonl
       why: 'composition roots choose the journal; its own commands look inside it',
     },
     {
-      from: /^src\/(collector\/daemon|collector\/cli\/run-conformance|agent\/main)\.ts$/,
+      from: /^src\/(collector\/(daemon|quic-stack|cli\/run-conformance)|agent\/main)\.ts$/,
       to: /^src\/transport\/(quiche\/quiche|quinn\/quinn|tls\/tls)-endpoint\.ts$/,
       why: 'composition roots choose the transport',
     },
