@@ -32,10 +32,10 @@ const STAGES: Readonly<Record<string, readonly Stage[]>> = {
     { name: 'requests', files: /\/writers\// },
   ],
   parquet: [
-    { name: 'compression', files: /hyparquet-writer\/src\/snappy/ },
+    { name: 'compression', files: /\/lib\/(snappy|zstd)/ },
     { name: 'series and partitions', files: /series-index|columns\.js|gpu-identity/ },
-    { name: 'sorting rows', files: /row-buffer/ },
-    { name: 'pages and files', files: /\/writers\/parquet\/|hyparquet/ },
+    { name: 'sorting rows', files: /(row-buffer|merge-rows|spill-file|sorted-rows|time-order)/ },
+    { name: 'pages and files', files: /\/writers\/parquet\/|\/warehouse\/|hyparquet/ },
     { name: 'reading the journal', files: /\/(journal|codec|node_modules\/lmdb)\/|record-feed/ },
     { name: 'loop', files: /\/writers\// },
   ],

@@ -1,6 +1,6 @@
 /**
- * Parquet files by hyparquet-writer: its header, footer, page headers and snappy around the pages
- * of column-chunk.ts. (Its own column writer takes a value per row and column, 3 µs a row; most of
+ * Parquet files by hyparquet-writer: its header, footer, page headers around the pages of
+ * column-chunk.ts. (Its own column writer takes a value per row and column, 3 µs a row; most of
  * our columns are runs.) Bytes go to the file after each row group, so that memory holds one at
  * most.
  */
@@ -13,11 +13,11 @@ import type {
 } from 'hyparquet';
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import { writePageHeader } from 'hyparquet-writer/src/datapage.js';
-import { snappyCompress } from 'hyparquet-writer/src/snappy.js';
 import type { PageColumnIndex, PageIndexes } from 'hyparquet-writer/src/types.js';
 import { unconvertMinMax } from 'hyparquet-writer/src/unconvert.js';
 import type { ParquetConfig } from '../config/schema.ts';
 import type { WritableFile } from '../lib/filesystem.ts';
+import { SnappyCompressor } from '../lib/snappy.ts';
 import { zstdCompress } from '../lib/zstd.ts';
 import {
   type Bound,
@@ -34,15 +34,17 @@ import type { EncoderOptions, FileEncoder, RowGroup } from './encoder.ts';
 
 interface Codec {
   readonly name: 'SNAPPY' | 'GZIP' | 'ZSTD' | 'UNCOMPRESSED';
+  /** What it returns is valid until the next call. */
   readonly compress: (bytes: Uint8Array) => Uint8Array;
 }
 
-const CODECS: Readonly<Record<ParquetConfig['compression'], Codec>> = {
-  snappy: { name: 'SNAPPY', compress: snappyCompress },
-  gzip: { name: 'GZIP', compress: (bytes) => zlib.gzipSync(bytes) },
-  zstd: { name: 'ZSTD', compress: zstdCompress },
-  uncompressed: { name: 'UNCOMPRESSED', compress: (bytes) => bytes },
-};
+function openCodec(compression: ParquetConfig['compression']): Codec {
+  if (compression === 'gzip') return { name: 'GZIP', compress: (bytes) => zlib.gzipSync(bytes) };
+  if (compression === 'zstd') return { name: 'ZSTD', compress: zstdCompress };
+  if (compression === 'uncompressed') return { name: 'UNCOMPRESSED', compress: (bytes) => bytes };
+  const snappy = new SnappyCompressor();
+  return { name: 'SNAPPY', compress: (bytes) => snappy.compress(bytes) };
+}
 
 /** Pages of fewer bytes are a handful of runs, and cost more time to compress than they save. */
 const COMPRESSED_BYTES_MIN = 128;
@@ -65,7 +67,7 @@ export async function openHyparquetEncoder(
   file: WritableFile,
   options: EncoderOptions,
 ): Promise<FileEncoder> {
-  const codec = CODECS[options.compression];
+  const codec = openCodec(options.compression);
   const bytes = new ByteWriter();
   const flush = () => {
     file.write(bytes.getBytes());
