@@ -92,7 +92,7 @@ export async function startFeed(
   const { clock, live, readiness, journal, writers, series, activity, listener } = parts;
   lifecycle.defer('feed', () => feed.close());
   const sources: StatusSources = {
-    nowMs: clock.nowMs,
+    nowMs: () => clock.nowMs(),
     connections: () => listener.connections(),
     batches: () => activity.nodes,
     gaps: () => journal.nodesWithGaps(Number.POSITIVE_INFINITY),

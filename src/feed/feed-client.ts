@@ -190,10 +190,12 @@ export class FeedClient {
     { source, tables }: { readonly source: string; readonly tables: HeldTables },
   ): FeedRecords {
     let before = this.#position.get(source) ?? Number.POSITIVE_INFINITY;
-    const records = message.records.map(({ tableId, ...record }) => {
-      if (record.seq <= before) throw badFeedMessage(`record ${record.seq} after ${before}`);
-      before = record.seq;
-      return { ...record, table: tables.table(tableId) };
+    const records = message.records.map((record): FeedRecord => {
+      const { seq, nodeId, epoch, sequence, receivedAtMs, samples } = record;
+      if (seq <= before) throw badFeedMessage(`record ${seq} after ${before}`);
+      before = seq;
+      const table = tables.table(record.tableId);
+      return { seq, nodeId, epoch, sequence, receivedAtMs, samples, table };
     });
     tables.drop(droppedTables);
     return { ...message, source, records };

@@ -96,11 +96,16 @@ function toWire(message: Exclude<CollectorMessage, { kind: 'unknown' }>): object
   }
 }
 
-function wireRecord({ tableId, samples, ...record }: FeedRecordMessage): object {
-  const { series, timestampsMs, values } = samples;
+/** Field by field, for a spread costs more than all the rest. */
+function wireRecord(record: FeedRecordMessage): WireRecord {
+  const { series, timestampsMs, values } = record.samples;
   return {
-    ...record,
-    tableId: fromHex(tableId),
+    seq: record.seq,
+    nodeId: record.nodeId,
+    epoch: record.epoch,
+    sequence: record.sequence,
+    receivedAtMs: record.receivedAtMs,
+    tableId: fromHex(record.tableId),
     series: bytesOf(series),
     timestampsMs: bytesOf(timestampsMs),
     values: bytesOf(values),
@@ -159,8 +164,16 @@ function readRecords({ records, droppedTables, ...rest }: WireRecords): RecordsM
   };
 }
 
-function readRecord({ tableId, series, timestampsMs, values, ...record }: WireRecord) {
-  return { ...record, tableId: toHex(tableId), samples: readColumns(series, timestampsMs, values) };
+function readRecord(record: WireRecord): FeedRecordMessage {
+  return {
+    seq: record.seq,
+    nodeId: record.nodeId,
+    epoch: record.epoch,
+    sequence: record.sequence,
+    receivedAtMs: record.receivedAtMs,
+    tableId: toHex(record.tableId),
+    samples: readColumns(record.series, record.timestampsMs, record.values),
+  };
 }
 
 /** The columns in a buffer of their own: those of a frame need not lie on a multiple of 8. */

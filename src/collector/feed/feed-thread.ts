@@ -33,6 +33,8 @@ const NURSERY_MB = 12;
 /** Several commits are one message, and the processors are the agents' first. */
 const HEAD_DELAY_MS = 10;
 const STATUS_INTERVAL_MS = 1000;
+/** The thread tells its figures every second; one that is silent for so long is taken to hang. */
+const SILENCE_MAX_MS = 60_000;
 const CLOSE_TIMEOUT_MS = 2000;
 const BACKOFF = { initialMs: 250, maxMs: 30_000 };
 
@@ -70,6 +72,8 @@ export class FeedThread {
   #headSeq: number;
   #cursor: number;
   #isHeadDue = false;
+  /** When the worker began or last said something. */
+  #heardMs = 0;
   #stopStatus: () => void = () => {};
   #cancelRestart: () => void = () => {};
 
@@ -94,6 +98,7 @@ export class FeedThread {
     this.#trust = trust;
     this.#spawn(trust.credentials());
     this.#stopStatus = repeat(this.#deps.clock, STATUS_INTERVAL_MS, () => {
+      this.#endIfHung();
       this.#renewCredentials(trust.credentials());
       this.#postStatus();
     });
@@ -153,7 +158,9 @@ export class FeedThread {
     });
     this.#worker = worker;
     let fault = new OperatingError('FEED_ENDED', 'the thread of the feed ended');
+    this.#heardMs = this.#deps.clock.monotonicMs();
     worker.on('message', (message: FromFeed) => {
+      this.#heardMs = this.#deps.clock.monotonicMs();
       if (message.type === 'fatal') fault = new OperatingError(message.code, message.message);
       else this.#receive(message);
     });
@@ -204,6 +211,14 @@ export class FeedThread {
     this.#cancelRestart = this.#deps.clock.after(waitMs, () => {
       if (this.#trust !== undefined) this.#spawn(this.#trust.credentials());
     });
+  }
+
+  #endIfHung(): void {
+    const silentMs = this.#deps.clock.monotonicMs() - this.#heardMs;
+    if (this.#worker === undefined || silentMs < SILENCE_MAX_MS) return;
+    const silentSeconds = Math.round(silentMs / 1000);
+    this.#deps.logger.error({ silentSeconds }, 'feed hangs; ending its thread');
+    this.restart();
   }
 
   #judge(id: number, chain: readonly Uint8Array[]): void {
