@@ -17,6 +17,7 @@ import { profile } from './profile.ts';
 import { recovery } from './recovery.ts';
 import { appendResults, conditions, jsonLine, tableOf } from './report.ts';
 import { scaling } from './scaling.ts';
+import { transport } from './transport.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [
   ingest,
@@ -28,6 +29,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   peer,
   profile,
   scaling,
+  transport,
 ];
 
 interface Options {

@@ -28,6 +28,8 @@ export interface Attack {
   readonly settings: Settings;
   /** Nodes whose certificates the attacker holds. */
   readonly nodes: number;
+  /** The neighbour and newcomers use TLS over TCP, as the attack does; QUIC by default. */
+  readonly overTls?: boolean;
   /** The one certificate that it holds is this node's, stolen. */
   readonly stolenFrom?: string;
   /** Whether what it needs is installed; always, by default. */

@@ -34,11 +34,13 @@ import {
   slowStreams,
   unreadAcks,
 } from './attacks/streams.ts';
+import { HOSTILE_TCP } from './attacks/tcp.ts';
 import { alternatingRows, alternatingTables, tinyTables } from './attacks/tables.ts';
 
 export const ATTACKS: readonly Attack[] = [
   ...[spoofedInitials, halfOpenHandshakes, foreignCertificates, connectionChurn],
   ...HOSTILE_QUIC,
+  ...HOSTILE_TCP,
   ...[slowStreams, dribbledFrame, giantLength, unreadAcks, manyStreams, idleConnections],
   ...[cardinalityLimit, costlyTables, rateLimit],
   ...[alternatingTables, alternatingRows, tinyTables, heavyLines],

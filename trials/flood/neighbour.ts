@@ -7,7 +7,7 @@ import type { Deployment } from '../harness/deployment.ts';
 import { TelemetryClient } from '../../src/client/client.ts';
 import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import { systemClock } from '../../src/lib/clock.ts';
-import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
+import type { QuicStack } from '../../src/transport/quic-endpoint.ts';
 import { pause } from './attack.ts';
 
 const BATCHES_PER_SECOND = 50;
@@ -44,7 +44,11 @@ export class Neighbour {
    * Connects and waits for the greeting. The value of its samples is the number of the round, from
    * one; `onSend` is called before each is sent.
    */
-  static async open(deployment: Deployment, onSend: () => void): Promise<Neighbour> {
+  static async open(
+    deployment: Deployment,
+    stack: QuicStack,
+    onSend: () => void,
+  ): Promise<Neighbour> {
     const client = await TelemetryClient.open(
       {
         remote: deployment.listen,
@@ -56,7 +60,7 @@ export class Neighbour {
       {
         clock: systemClock,
         logger: pino({ enabled: false }),
-        stack: quinnStack,
+        stack,
       },
     );
     await client.connected();

@@ -10,7 +10,9 @@ import { DaemonProcess } from '../harness/daemon-process.ts';
 import { Deployment } from '../harness/deployment.ts';
 import type { MetricsPage } from '../harness/metrics-page.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
-import type { QuicCredentials } from '../../src/transport/quic-endpoint.ts';
+import type { QuicCredentials, QuicStack } from '../../src/transport/quic-endpoint.ts';
+import { quinnStack } from '../../src/transport/quinn/quinn-endpoint.ts';
+import { tlsStack } from '../../src/transport/tls/tls-endpoint.ts';
 import { type Attack, type AttackFigures, type AttackTask, NEWCOMER, pause } from './attack.ts';
 import { type ArrivalFigures, Arrivals } from './arrivals.ts';
 import { connectPeer } from './attacks/peer.ts';
@@ -88,14 +90,16 @@ async function attackDaemon(
   attack: Attack,
   options: FloodOptions,
 ): Promise<FloodReport> {
-  const neighbour = await Neighbour.open(daemon.deployment, () => arrivals.sent());
+  const isOverTls = attack.overTls === true;
+  const stack = isOverTls ? tlsStack : quinnStack;
+  const neighbour = await Neighbour.open(daemon.deployment, stack, () => arrivals.sent());
   await neighbour.sendUntil(after(500));
   const warmRounds = arrivals.sentRounds;
   const quiet = await neighbour.sendUntil(after(options.quietSeconds * 1000));
   await arrivals.settled();
   const quietRounds = arrivals.sentRounds;
   const newcomer = await daemon.deployment.nodeCredentials(NEWCOMER);
-  const watch = new DaemonWatch(daemon, newcomer);
+  const watch = new DaemonWatch(daemon, newcomer, isOverTls ? { stack } : {});
   const task = await taskFor(attack, daemon.deployment, options.seconds);
   const before = watch.memoryBytes();
   const cpuBefore = watch.cpuSeconds();
@@ -169,9 +173,12 @@ class DaemonWatch {
   readonly newcomers = { greeted: 0, tried: 0 };
   readonly #daemon: DaemonProcess;
   readonly #newcomer: QuicCredentials;
+  /** The newcomers' transport, where it is not QUIC. */
+  readonly #over: { readonly stack?: QuicStack };
   readonly #timers: readonly NodeJS.Timeout[];
 
-  constructor(daemon: DaemonProcess, newcomer: QuicCredentials) {
+  constructor(daemon: DaemonProcess, newcomer: QuicCredentials, over: { stack?: QuicStack }) {
+    this.#over = over;
     this.#daemon = daemon;
     this.#newcomer = newcomer;
     this.#timers = [
@@ -215,7 +222,7 @@ class DaemonWatch {
   async #tryToConnect(): Promise<void> {
     this.newcomers.tried += 1;
     const { listen: remote } = this.#daemon.deployment;
-    const peer = await connectPeer({ remote }, this.#newcomer);
+    const peer = await connectPeer({ remote }, this.#newcomer, this.#over);
     await Promise.race([peer.greeted, peer.closed, pause(NEWCOMER_TIMEOUT_MS)]);
     if (peer.isGreeted) this.newcomers.greeted += 1;
     await peer.leave();

@@ -22,6 +22,14 @@ function isBorne({ done, metrics }: FloodReport): void {
   expect(metrics.sum('listener_transport_memory_bytes')).toBeLessThan(50 * MB);
 }
 
+/** Handshakes over TCP make room for one another; a stranger holds no more than that. */
+function areBounded({ metrics, memory }: FloodReport): void {
+  // server.max_handshakes, the neighbour and newcomers.
+  expect(metrics.sum('listener_tcp_connections')).toBeLessThan(300);
+  expect(metrics.sum('listener_handshake_failures_total')).toBeGreaterThan(10);
+  expect(memory.peak - memory.before).toBeLessThan(200 * MB);
+}
+
 /** What each attack must have met with, beyond what all of them must. */
 const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
   'spoofed-initials': ({ done, metrics, memory }) => {
@@ -52,6 +60,25 @@ const MET: Readonly<Record<string, (report: FloodReport) => void>> = {
   'quic-key-updates': isBorne,
   'quic-migrations': isBorne,
   'quic-pings': isBorne,
+  'tcp-silent': areBounded,
+  'tcp-half-open': areBounded,
+  'tcp-slow-handshakes': areBounded,
+  'tcp-old-versions': ({ done, metrics }) => {
+    expect(done.handshakes).toBeGreaterThan(10);
+    expect(done.refused).toBe(done.handshakes);
+    expect(metrics.sum('listener_handshake_failures_total')).toBeGreaterThan(0);
+  },
+  'tcp-churn': ({ done, metrics }) => {
+    expect(done.accepted).toBeGreaterThan(1);
+    expect(metrics.sum('listener_connections_closed_total')).toBeGreaterThan(1);
+  },
+  'tcp-dribbled': ({ metrics }) => {
+    expect(metrics.sum('batches_rejected_total', { reason: 'schema_version' })).toBeGreaterThan(16);
+  },
+  'tcp-pings': ({ done, memory }) => {
+    expect(done.records).toBeGreaterThan(1000);
+    expect(memory.peak - memory.before).toBeLessThan(200 * MB);
+  },
   'slow-streams': ({ done }) => expect(done.streams).toBeGreaterThan(900),
   'dribbled-frame': ({ metrics }) => {
     expect(metrics.sum('samples_accepted_total')).toBeGreaterThan(1);

@@ -6,6 +6,7 @@ import type {
   QuicCloseReason,
   QuicConnection,
   QuicCredentials,
+  QuicStack,
   QuicTransportOptions,
 } from '../../../src/transport/quic-endpoint.ts';
 import { quicheStack } from '../../../src/transport/quiche/quiche-endpoint.ts';
@@ -40,6 +41,8 @@ export async function connectPeer(
   task: Pick<AttackTask, 'remote'>,
   credentials: QuicCredentials,
   options: {
+    /** Default: QUIC. */
+    readonly stack?: QuicStack;
     readonly isSilent?: boolean;
     readonly transport?: Partial<QuicTransportOptions>;
     readonly onConnected?: (connection: QuicConnection) => void;
@@ -48,7 +51,8 @@ export async function connectPeer(
   const { promise: greeted, resolve: greet } = promiseParts<void>();
   const { promise: closed, resolve: close } = promiseParts<QuicCloseReason>();
   const state = { isGreeted: false, isOpen: true, receivedBytes: 0 };
-  const endpoint = await quicheStack.openEndpoint(
+  const { stack = quicheStack } = options;
+  const endpoint = await stack.openEndpoint(
     {
       bind: { host: '127.0.0.1', port: 0 },
       transport: { ...TRANSPORT, ...options.transport },
