@@ -20,7 +20,7 @@ import type { TablePlan } from './table-plan.ts';
 const TURN_SHARE = 1 / 16;
 /** Of the memory for queued records, the part that is shared out evenly; the rest is headroom. */
 const SHARED_PART = 1 / 2;
-/** Journal bytes that a node has read again at once. */
+/** Journal bytes that a node has read again at once, where that is not over its share. */
 const READ_AGAIN_BYTES = 1024 * 1024;
 /** Encoders kept for reuse; each has room for the samples of the largest record it has seen. */
 const SPARE_ENCODERS = 16;
@@ -63,7 +63,9 @@ interface NodeQueue {
   encoder: RecordEncoder | undefined;
 }
 
+/** Where what is queued comes from. */
 export interface BacklogSource {
+  /** Of the table of a record that is queued. */
   readonly plan: (tableId: string) => TablePlan;
   /** Reads a record again; throws where that fails. */
   readonly record: (seq: number) => WriterRecord;
@@ -127,8 +129,7 @@ export class Backlog {
         this.#queues.set(nodeId, queue);
         this.#ring.push(queue);
       }
-      const share = (this.#maxBytes * SHARED_PART) / this.#queues.size;
-      const isOverShare = queue.bytes > 0 && queue.bytes + bytes > share;
+      const isOverShare = queue.bytes > 0 && queue.bytes + bytes > this.#share();
       if (queue.later.length > 0 || isOverShare) {
         queue.later.push(held);
         this.#laterRecords += 1;
@@ -197,6 +198,11 @@ export class Backlog {
     return progress;
   }
 
+  /** Journal bytes that a node may have queued, beside one record. */
+  #share(): number {
+    return (this.#maxBytes * SHARED_PART) / this.#queues.size;
+  }
+
   #enqueue(queue: NodeQueue, queued: QueuedRecord): void {
     queue.records.push(queued);
     queue.bytes += queued.held.bytes;
@@ -206,8 +212,9 @@ export class Backlog {
   /** The next records of a node that has only put off ones. */
   #readAgain(queue: NodeQueue): void {
     if (queue.records.length > 0) return;
+    const most = Math.min(READ_AGAIN_BYTES, this.#share());
     let count = 0;
-    for (let bytes = 0; count < queue.later.length && bytes < READ_AGAIN_BYTES; count += 1) {
+    for (let bytes = 0; count < queue.later.length && bytes < most; count += 1) {
       bytes += queue.later[count]!.bytes;
     }
     const again = queue.later
