@@ -89,12 +89,12 @@ describe('reading the file', () => {
   });
 
   test('loses every line that is broken and none that is not, however many there are', async () => {
-    const lines = rows(3000).flatMap((line, at) => (at < 2000 ? ['x","y', line] : [line]));
+    const lines = rows(400).flatMap((line, at) => (at < 300 ? ['x","y', line] : [line]));
     const { source } = await open(`${HEADER}\n${lines.join('\n')}\n`);
     const { readings } = await drain(source);
     // Each pair of open quotes takes the row between them along; what follows is whole.
-    expect(valuesOf(readings).slice(-1000)).toEqual(
-      Array.from({ length: 1000 }, (_, at) => 2000 + at),
+    expect(valuesOf(readings).slice(-100)).toEqual(
+      Array.from({ length: 100 }, (_, at) => 300 + at),
     );
   });
 

@@ -23,11 +23,14 @@ function verify(dir: string, onSlice?: (seq: number) => Promise<void>) {
   return verifyJournal(dir, { seriesCount, ...(onSlice && { onSlice }) });
 }
 
+/** Appends without waiting in between, so that many records share a commit. */
 async function fill(journal: Journal, from = 1, to = RECORDS): Promise<void> {
+  const appended: Promise<number>[] = [];
   for (let sequence = from; sequence <= to; sequence++) {
     const table = sequence % 7 === 0 ? OTHER : TABLE;
-    await journal.append(entryOf(sequence, { table, size: sizeOf(sequence) }));
+    appended.push(journal.append(entryOf(sequence, { table, size: sizeOf(sequence) })));
   }
+  await Promise.all(appended);
 }
 
 const sizeOf = (sequence: number) => (sequence % 7 === 0 ? 2 : 10);
