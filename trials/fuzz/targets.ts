@@ -12,6 +12,7 @@ import { frameTarget } from './targets/frames.ts';
 import { hostFileTarget, nvidiaSmiTarget, prometheusTarget } from './targets/host-texts.ts';
 import { influxAnswerTarget } from './targets/influx-answers.ts';
 import { journalRecordTarget } from './targets/journal-records.ts';
+import { moduleCallsTarget, moduleInputTarget } from './targets/module.ts';
 import { packetHeaderTarget } from './targets/packet-headers.ts';
 import { seriesTableTarget } from './targets/series-tables.ts';
 import { spoolFileTarget } from './targets/spool-files.ts';
@@ -20,6 +21,8 @@ import { streamTarget } from './targets/streams.ts';
 /** In the order of the data: network first, files after it. */
 export const TARGETS: readonly TargetMaker[] = [
   { name: 'packet-headers', make: packetHeaderTarget },
+  { name: 'module-input', make: moduleInputTarget },
+  { name: 'module-calls', make: moduleCallsTarget },
   { name: 'datagrams', make: datagramTarget },
   { name: 'streams', make: streamTarget },
   { name: 'frames', make: frameTarget },

@@ -152,7 +152,8 @@ function settings(
       retention_days: RETENTION_DAYS,
     },
     influxdb: { url: influxUrl, org: 'o', bucket: 'b', token: 't', timeout_secs: 3 },
-    server: { shutdown_timeout_secs: 10 },
+    // The stack that has panics among its faults.
+    server: { shutdown_timeout_secs: 10, quic_stack: 'quinn' },
   };
 }
 

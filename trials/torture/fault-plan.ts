@@ -23,6 +23,7 @@ export const FAMILIES = [
   'vanish',
   'rollback',
   'owners',
+  'panic',
   'feed',
 ] as const;
 export type Family = (typeof FAMILIES)[number];
@@ -150,6 +151,7 @@ const KINDS: readonly FaultKind[] = [
       lengthMs: [1500, 6000],
     }),
   ),
+  { family: 'panic', name: 'panic: the QUIC stack', weight: 2, nth: [1, 200] },
   { family: 'owners', name: 'owners: a second daemon', weight: 2, lengthMs: [2000, 4000] },
   {
     family: 'owners',

@@ -51,3 +51,9 @@ test(
     keepsItsPromises(3, 'kill,signal,power,sink,disk,network,agent,clock,tables,hours,clock-days'),
   HANG_MS,
 );
+
+test(
+  'seed 4: panics of the QUIC stack cost connections and no promise',
+  () => keepsItsPromises(4, 'panic'),
+  HANG_MS,
+);

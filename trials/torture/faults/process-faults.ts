@@ -7,6 +7,7 @@ import { sleep } from '../../../src/lib/clock.ts';
 import type { PlannedFault } from '../fault-plan.ts';
 import type { Inject, TortureWorld } from '../torture-world.ts';
 import { bringInAnother } from './owner-faults.ts';
+import { panicInside } from './panic-faults.ts';
 import { rollBack } from './rollback-faults.ts';
 
 /** Points of preload/fault-points.ts by the name of the fault. */
@@ -62,6 +63,7 @@ async function strike(world: TortureWorld, planned: PlannedFault): Promise<strin
   const { name, lengthMs, family } = planned;
   if (family === 'rollback') return rollBack(world, planned);
   if (family === 'owners') return bringInAnother(world, planned);
+  if (family === 'panic') return panicInside(world, planned);
   if (name in POINTS) return killAtPoint(world, planned);
   if (name in WRITER_POINTS) return endWriter(world, planned);
   if (name in RECOVERY_POINTS) return killInRecovery(world, RECOVERY_POINTS[name]!);

@@ -9,16 +9,17 @@
  * Points of files are `<kind of file>.<operation>.<before|after>`, points of the journal
  * `journal.<append|cursor-WRITER|trim|lease|other>.<held|before|started|after>`. Actions: `kill`;
  * `exit`, which ends a writer's thread; `stop`, which holds the process still; `EIO`, `ENOSPC` and
- * `EROFS`; `lie`: a commit that is made and reported as failed. At `held` a commit is put off for
- * the order's delay while everything else goes on, then comes the kill. Orders strike at every
- * occurrence from the nth on. At `clock` the action is the number of milliseconds by which the
- * daemon's wall clock is wrong.
+ * `EROFS`; `lie`: a commit that is made and reported as failed; `panic`, once, inside the QUIC
+ * stack at `transport.run`. At `held` a commit is put off for the order's delay while everything
+ * else goes on, then comes the kill. Other orders strike at every occurrence from the nth on. At
+ * `clock` the action is the number of milliseconds by which the daemon's wall clock is wrong.
  */
 import fs from 'node:fs';
 import { isMainThread } from 'node:worker_threads';
 import { JournalEnvironment, type WriteList } from '../../../src/journal/lmdb/environment.ts';
 import { sleep, systemClock } from '../../../src/lib/clock.ts';
 import { OperatingError } from '../../../src/lib/errors.ts';
+import { QuinnModule } from '../../../src/transport/quinn/quinn-module.ts';
 
 interface Order {
   readonly id: number;
@@ -226,6 +227,20 @@ async function heldUntilKilled(points: FaultPoints, order: Order): Promise<never
   return points.kill({ ...order, delayUs: 0 });
 }
 
+/** A real panic: the module is asked for more input than it has. Once for an order. */
+function patchTransport(points: FaultPoints): void {
+  const { run } = QuinnModule.prototype;
+  const done = new Set<number>();
+  QuinnModule.prototype.run = function (length) {
+    const order = points.at('transport.run');
+    if (order?.action === 'panic' && !done.has(order.id)) {
+      done.add(order.id);
+      this.calls.credentials_add(0, 1 << 30);
+    }
+    return run.call(this, length);
+  };
+}
+
 function failCommit(points: FaultPoints, point: string): void {
   try {
     points.fail(point);
@@ -245,5 +260,8 @@ if (controlPath !== null) {
   patchFiles(points);
   const realNow = Date.now;
   Date.now = () => realNow() + points.clockErrorMs;
-  if (isMainThread) patchJournal(points);
+  if (isMainThread) {
+    patchJournal(points);
+    patchTransport(points);
+  }
 }
