@@ -1,7 +1,7 @@
 /**
- * The boundary of quinn.wasm, both ways: bytes of the network as the module takes them, and calls of
- * a host that has gone mad. Whatever comes, a call returns, or the instance traps and the next one
- * works; input from the network must not even trap.
+ * The boundary of quinn.wasm, both ways: bytes of the network as the module takes them, and calls
+ * of a host that has gone mad. Whatever comes, a call returns, or the instance traps and the next
+ * one works; input from the network must not even trap.
  */
 import { AddressBook } from '../../../src/transport/quinn/module-records.ts';
 import type { QuinnModule } from '../../../src/transport/quinn/quinn-module.ts';
