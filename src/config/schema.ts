@@ -5,12 +5,9 @@
  * src/.
  */
 import { z } from 'zod';
+import { gatewaySchema } from './gateway-schema.ts';
+import { count, GIB, MIB, seconds } from './schema-parts.ts';
 import { parseSocketAddress } from './socket-address.ts';
-
-const count = (min: number, max: number) => z.int().min(min).max(max);
-const seconds = (min: number, max: number) => z.number().min(min).max(max);
-const MIB = 1024 * 1024;
-const GIB = 1024 * MIB;
 
 /** `server.tcp_listen_addr` of a collector that takes no TLS over TCP. */
 export const NO_TCP = 'off';
@@ -440,6 +437,9 @@ export const configSchema = z.strictObject({
   feed: feed
     .prefault({})
     .describe('Readers of what the collector has acknowledged; docs/feed.md is their protocol.'),
+  gateway: gatewaySchema
+    .prefault({})
+    .describe('The API of telemetry-gateway, a program of its own.'),
   observability: observability.prefault({}).describe("The daemon's own health."),
 });
 
@@ -452,4 +452,5 @@ export type JournalConfig = Config['journal'];
 export type InfluxConfig = NonNullable<Config['influxdb']>;
 export type ParquetConfig = Config['parquet'];
 export type FeedConfig = Config['feed'];
+export type GatewayConfig = Config['gateway'];
 export type ObservabilityConfig = Config['observability'];

@@ -6,6 +6,7 @@ import { hasZstd, ZSTD_NODE_VERSION } from '../lib/zstd.ts';
 import { withByteUnit } from './describe-config.ts';
 import { deadLetterDir, feedSocketPath, journalDir, stagingDir, warehouseDir } from './paths.ts';
 import type { Config } from './schema.ts';
+import { parseSocketAddress } from './socket-address.ts';
 
 export interface BrokenLaw {
   /** The keys it is about; the first is the one to change. */
@@ -32,6 +33,7 @@ export function brokenLaws(config: Config): BrokenLaw[] {
     ...tagLaws(config),
     ...codecLaws(config),
     ...feedLaws(config),
+    ...gatewayLaws(config.gateway),
   ];
 }
 
@@ -203,6 +205,38 @@ function feedLaws(config: Config): BrokenLaw[] {
         `${SOCKET_PATH_BYTES_MAX}; set feed.socket_path to a shorter one`,
     },
   ];
+}
+
+/** Without keys, the address is all that protects the data; without TLS, keys can be read. */
+function gatewayLaws(gateway: Config['gateway']): BrokenLaw[] {
+  const { access, listen_addr: address, behind_proxy: behindProxy } = gateway;
+  const host = parseSocketAddress(address)?.host ?? '';
+  const isLoopback = host === '::1' || host.startsWith('127.');
+  const hasTls = gateway.tls_cert_path !== '';
+  const laws: BrokenLaw[] = [];
+  if (hasTls !== (gateway.tls_key_path !== '')) {
+    laws.push({
+      keys: ['gateway.tls_cert_path', 'gateway.tls_key_path'],
+      message: 'gateway.tls_cert_path and gateway.tls_key_path belong together; set both or none',
+    });
+  }
+  if (access === 'open' && (!isLoopback || behindProxy)) {
+    laws.push({
+      keys: ['gateway.access', 'gateway.listen_addr', 'gateway.behind_proxy'],
+      message:
+        `gateway.access is open, so everybody who reaches ${address} may read and write; ` +
+        'listen on loopback without a proxy, or set gateway.access to keys',
+    });
+  }
+  if (access === 'keys' && !isLoopback && !hasTls && !behindProxy) {
+    laws.push({
+      keys: ['gateway.tls_cert_path', 'gateway.listen_addr', 'gateway.behind_proxy'],
+      message:
+        `API keys would cross the network to ${address} in clear text; set gateway.tls_cert_path, ` +
+        'or gateway.behind_proxy where a proxy ends TLS',
+    });
+  }
+  return laws;
 }
 
 function isInside(inner: string, outer: string): boolean {

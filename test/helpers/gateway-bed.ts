@@ -83,7 +83,7 @@ export class GatewayBed {
       timestampsMs: new Float64Array(samples.length).fill(atMs),
       values: Float64Array.from(samples, ([, value]) => value),
     };
-    this.fleet.take(nodeId, table, columns);
+    this.fleet.take({ nodeId, receivedAtMs: atMs, table, samples: columns });
     const seq = this.#seq;
     this.tail.append({ source: SOURCE, seq, nodeId, receivedAtMs: atMs, table, samples: columns });
   }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CHECK_KINDS } from '../../src/collector/cli/checks/check.ts';
 import { EXIT_CODES, exitCode } from '../../src/collector/cli/exit-codes.ts';
 import { createProgram } from '../../src/collector/cli/program.ts';
+import { createGatewayProgram } from '../../src/gateway/cli/gateway-program.ts';
 import { packageFile } from '../../src/lib/package-root.ts';
 
 const page = fs.readFileSync(packageFile('docs/cli.md'), 'utf8');
@@ -22,7 +23,8 @@ describe('docs/cli.md', () => {
       environment: {},
       watchSignals: () => {},
     };
-    const pending = [createProgram(host, () => {})];
+    const gateway = { ...host, run: async () => {} };
+    const pending = [createProgram(host, () => {}), createGatewayProgram(gateway)];
     const words: string[] = [];
     for (const command of pending) {
       pending.push(...command.commands);

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { parse } from 'csv-parse/sync';
 import { afterEach, expect, test } from 'vitest';
 import { packageFile } from '../../src/lib/package-root.ts';
+import { GatewayProcess } from '../../trials/harness/gateway-process.ts';
 import { Scenario } from '../helpers/scenario.ts';
 import { sharedData } from '../helpers/shared-data.ts';
 import { startVictoriaMetrics, victoriaMetricsPath } from '../helpers/victoria-metrics.ts';
@@ -65,6 +66,34 @@ async function replayHost(host: string, file: string, transport: string): Promis
   return stdout + stderr;
 }
 
+/** The gateway shows every GPU of the export, with the export's values. */
+async function expectFleet(gateway: GatewayProcess, values: Map<string, number>): Promise<void> {
+  const { data: gpus, meta } = await gateway.get('/api/v1/gpus?limit=1000');
+  expect(meta).toMatchObject({ rows: 247, total: 247, truncated: false });
+  expect(new Set(gpus.map(({ uuid }) => uuid)).size).toBe(247);
+
+  const shown = new Map<string, number>();
+  for (let cursor = ''; ; ) {
+    const page = await gateway.get(`/api/v1/series?limit=1000${cursor}`);
+    for (const { metric, node, gpu, ts, value } of page.data) {
+      if (!String(metric).startsWith('DCGM_')) continue;
+      shown.set(
+        key(String(metric), String(node), String(gpu), Date.parse(String(ts))),
+        Number(value),
+      );
+    }
+    if (page.meta.next_cursor === undefined) break;
+    cursor = `&cursor=${page.meta.next_cursor}`;
+  }
+  expect(shown).toEqual(values);
+  const { data: rows } = await gateway.get('/api/v1/gpus/0/telemetry?metric=power&limit=1000');
+  expect(rows).toHaveLength(31);
+  for (const { metric, node, gpu_uuid, ts, value } of rows) {
+    const name = key(String(metric), String(node), String(gpu_uuid), Date.parse(String(ts)));
+    expect(values.get(name)).toBe(value);
+  }
+}
+
 test.for(['quic', 'tls'] as const)(
   '31 agents replay the DCGM export over %s: every row once in Parquet and equal in VictoriaMetrics',
   { timeout: 180_000 },
@@ -76,12 +105,16 @@ test.for(['quic', 'tls'] as const)(
     const victoria = await startVictoriaMetrics(program);
     scenario = await Scenario.open({
       limits: { max_timestamp_age_secs: 315_360_000 },
+      feed: { enabled: true },
+      gateway: { listen_addr: '127.0.0.1:0' },
       influxdb: { url: victoria.url, org: 'horizon', bucket: 'telemetry', token: 'secret' },
     });
     scenario.onClose(() => victoria.stop());
     const { hosts, values } = readExport(file);
     expect(hosts).toHaveLength(31);
     const daemon = await scenario.startDaemon();
+    const gateway = await GatewayProcess.start(scenario.deployment);
+    scenario.onClose(async () => void (await gateway.kill()));
 
     const waiting = [...hosts];
     const worker = async () => {
@@ -97,6 +130,8 @@ test.for(['quic', 'tls'] as const)(
     );
     const ledger = (await daemon.metrics()).ledger(['influxdb', 'parquet']);
     expect(ledger).toMatchObject({ admission: 0, unaccounted: [0, 0] });
+    await expectFleet(gateway, values);
+    expect(await gateway.stop()).toEqual({ code: 0, signal: null });
     expect(await daemon.stop()).toEqual({ code: 0, signal: null });
 
     const rows = await scenario.warehouse.rows(

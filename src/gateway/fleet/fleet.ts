@@ -8,9 +8,8 @@
  */
 import type { IdentityKey } from '../../domain/gpu-identity.ts';
 import { type GpuState, gpuState } from '../../domain/gpu-state.ts';
-import type { SampleColumns, SeriesTable } from '../../domain/telemetry.ts';
 import { type Scope, sees } from '../access/roles.ts';
-import { SeriesSlots, type Slot } from './series-slots.ts';
+import { type FleetBatch, SeriesSlots, type Slot } from './series-slots.ts';
 
 /** One value of a GPU now. */
 export interface CurrentValue {
@@ -70,11 +69,11 @@ export class Fleet {
   }
 
   /** Takes the samples of one acknowledged batch. */
-  take(nodeId: string, table: SeriesTable, samples: SampleColumns): void {
-    this.#slots.take(nodeId, table, samples);
+  take(batch: FleetBatch): void {
+    this.#slots.take(batch);
   }
 
-  /** Forgets what has been silent since before `beforeMs`. */
+  /** Forgets every series of which nothing was received since `beforeMs`. */
   forget(beforeMs: number): void {
     this.#slots.forget(beforeMs);
   }

@@ -27,11 +27,22 @@ export interface Slot {
   readonly measure: Measure | undefined;
   /** Unix ms of the newest sample. */
   timestampMs: number;
+  /** Unix ms: when the collector received the newest batch with a sample of it. */
+  receivedAtMs: number;
   /** In the unit of the series. */
   value: number;
   /** Between the newest two samples; 0 before the second. */
   intervalMs: number;
   samples: number;
+}
+
+/** One acknowledged batch. */
+export interface FleetBatch {
+  readonly nodeId: string;
+  /** Unix ms. */
+  readonly receivedAtMs: number;
+  readonly table: SeriesTable;
+  readonly samples: SampleColumns;
 }
 
 interface NodeSlots {
@@ -70,7 +81,7 @@ export class SeriesSlots {
   }
 
   /** Takes the samples of one acknowledged batch. */
-  take(nodeId: string, table: SeriesTable, samples: SampleColumns): void {
+  take({ nodeId, receivedAtMs, table, samples }: FleetBatch): void {
     const slots = this.#slotsOf(nodeId, table);
     const { series, timestampsMs, values } = samples;
     for (let i = 0; i < series.length; i += 1) {
@@ -81,6 +92,7 @@ export class SeriesSlots {
       }
       const timestampMs = timestampsMs[i]!;
       slot.samples += 1;
+      slot.receivedAtMs = receivedAtMs;
       if (timestampMs < slot.timestampMs) continue;
       if (slot.timestampMs > 0 && timestampMs > slot.timestampMs) {
         slot.intervalMs = timestampMs - slot.timestampMs;
@@ -99,12 +111,12 @@ export class SeriesSlots {
     for (const { bySeries } of this.#nodes.values()) yield* bySeries.values();
   }
 
-  /** Forgets every series whose newest sample is older than `beforeMs`. */
+  /** Forgets every series of which nothing was received since `beforeMs`. */
   forget(beforeMs: number): void {
     for (const [nodeId, node] of this.#nodes) {
       let isChanged = false;
       for (const [key, slot] of node.bySeries) {
-        if (slot.timestampMs >= beforeMs) continue;
+        if (slot.receivedAtMs >= beforeMs) continue;
         node.bySeries.delete(key);
         this.#size -= 1;
         this.#owner.removed(slot);
@@ -146,6 +158,7 @@ export class SeriesSlots {
       identity: this.#identityOf(series.labels),
       measure: measureOf(series),
       timestampMs: 0,
+      receivedAtMs: 0,
       value: 0,
       intervalMs: 0,
       samples: 0,

@@ -13,7 +13,7 @@ import { repeat } from '../../lib/repeat.ts';
 import type { Caller } from '../access/access.ts';
 import type { LiveSink } from '../live/live-client.ts';
 import type { LiveFilter } from '../live/live-filter.ts';
-import type { Subscription } from '../live/live-hub.ts';
+import type { LiveHub, Subscription } from '../live/live-hub.ts';
 import { type Position, parsePosition } from '../tail/position.ts';
 import { callerOf } from './access-plugin.ts';
 import { listParameter } from './parameters.ts';
@@ -105,9 +105,8 @@ function serveSocket(
     subscription = undefined;
     const from = resumePosition(asked.resume);
     if (from === 'invalid') return sendError(socket, 'resume_invalid', 'resume is no position');
-    const joined = live.join({ caller, filter: filterOf(asked), from }, sink);
-    if (joined === 'full') return socket.close(TRY_AGAIN_LATER, 'too many live clients');
-    subscription = joined;
+    if (live.isFull) return refuseSocket(socket, live);
+    subscription = live.join({ caller, filter: filterOf(asked), from }, sink);
   };
   let isAlive = true;
   socket.on('message', (data, isBinary) => {
@@ -158,8 +157,8 @@ function serveEvents(
     },
     close: () => raw.end(),
   };
-  const joined = live.join({ caller, filter: filterOf(query), from }, sink);
-  if (joined === 'full') {
+  if (live.isFull) {
+    live.totals.refused += 1;
     throw new Problem(503, 'too_many_live_clients', 'there are too many live clients', {
       headers: { 'retry-after': '5' },
     });
@@ -174,12 +173,17 @@ function serveEvents(
     // Proxies that collect answers would hold back a stream for ever.
     'x-accel-buffering': 'no',
   });
-  raw.write(': live\n\n');
+  const subscription = live.join({ caller, filter: filterOf(query), from }, sink);
   const stopBeats = repeat(clock, PING_MS, () => void raw.write(': beat\n\n'));
   raw.once('close', () => {
     stopBeats();
-    joined.end();
+    subscription.end();
   });
+}
+
+function refuseSocket(socket: WebSocket, live: LiveHub): void {
+  live.totals.refused += 1;
+  socket.close(TRY_AGAIN_LATER, 'too many live clients');
 }
 
 function resumePosition(resume: string | undefined): Position | undefined | 'invalid' {

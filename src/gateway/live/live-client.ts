@@ -26,10 +26,8 @@ export interface LiveSink {
 const UNSENT_BYTES_MAX = 512 * 1024;
 /** A message is finished at this size. */
 const MESSAGE_CHARS = 256 * 1024;
-/** A client that is so many records behind skips to the end. */
+/** A live client that is so many records behind skips to the end. */
 const BEHIND_RECORDS_MAX = 20_000;
-/** Records of one client in one turn, so that one that resumes does not hold up the others. */
-const RECORDS_PER_TURN = 2000;
 const STUCK_MS = 30_000;
 /** Of RFC 6455: try again later. */
 const TRY_AGAIN_LATER = 1013;
@@ -39,15 +37,18 @@ export class LiveClient {
   readonly #tail: Tail;
   readonly #rows: RowTexts;
   readonly #sink: LiveSink;
-  /** The next entry to send. */
-  #next: number;
+  readonly #from: Position | undefined;
+  /** The next entry to send; undefined until the feed has begun and shows where that is. */
+  #next: number | undefined;
   /** Behind what was sent. */
-  readonly #position: Map<string, number>;
+  #position = new Map<string, number>();
   #blockedSinceMs: number | undefined;
+  /** It has been at the end of the tail: since then it is live, and before it catches up. */
+  #hasCaughtUp = false;
   #isClosed = false;
   #skipped = 0;
 
-  /** Starts at `from`, or with what comes next. */
+  /** Goes on at `from`, or begins with what is acknowledged next. */
   constructor(
     tail: Tail,
     rows: RowTexts,
@@ -59,11 +60,8 @@ export class LiveClient {
     this.#rows = rows;
     this.selection = selection;
     this.#sink = sink;
-    this.#position = new Map(from ?? tail.head);
-    const { number, isWhole } =
-      from === undefined ? { number: tail.end, isWhole: true } : tail.find(from);
-    this.#next = number;
-    if (!isWhole) this.#sendGap();
+    this.#from = from;
+    this.#next = this.#findPlace();
   }
 
   /** Samples that this client did not get because it was too slow. */
@@ -75,20 +73,24 @@ export class LiveClient {
     return this.#isClosed;
   }
 
-  /** Sends what there is and what the client can take. True: there is more to send. */
-  pump(nowMs: number): boolean {
-    if (this.#isClosed) return false;
+  /** Sends what the client can take, out of the next `maxRecords` records at most. */
+  pump(nowMs: number, maxRecords: number): void {
+    if (this.#isClosed) return;
+    const next = this.#next ?? this.#findPlace();
+    if (next === undefined) return;
+    this.#next = next;
     if (this.#sink.unsentBytes >= UNSENT_BYTES_MAX) {
       this.#blockedSinceMs ??= nowMs;
       if (nowMs - this.#blockedSinceMs > STUCK_MS) {
         this.close(TRY_AGAIN_LATER, 'the client does not read');
       }
-      return false;
+      return;
     }
     this.#blockedSinceMs = undefined;
-    const isLost = this.#next < this.#tail.first;
-    if (isLost || this.#tail.end - this.#next > BEHIND_RECORDS_MAX) this.#skip(isLost);
-    return this.#follow();
+    const isLost = next < this.#tail.first;
+    // Who comes back for what was missed gets it, however much; who was here is to see the present.
+    const isBehind = this.#hasCaughtUp && this.#tail.end - next > BEHIND_RECORDS_MAX;
+    this.#follow(isLost || isBehind ? this.#skip(next, isLost) : next, maxRecords);
   }
 
   /** Idempotent. */
@@ -98,13 +100,27 @@ export class LiveClient {
     this.#sink.close(code, reason);
   }
 
-  #follow(): boolean {
+  /** Where the client goes on, once the feed has begun. */
+  #findPlace(): number | undefined {
+    if (this.#tail.head.size === 0) return undefined;
+    this.#position = new Map(this.#from ?? this.#tail.newest);
+    const { number, isWhole } = this.#tail.find(this.#position);
+    // A client that is cut before its first sample must know its place already.
+    this.#send('hello', '');
+    if (!isWhole) this.#sendGap();
+    this.#hasCaughtUp = number === this.#tail.end;
+    return number;
+  }
+
+  /** Sends entries from `next` on. */
+  #follow(next: number, maxRecords: number): void {
     let text = '';
-    const last = Math.min(this.#tail.end, this.#next + RECORDS_PER_TURN);
-    while (this.#next < last && this.#sink.unsentBytes < UNSENT_BYTES_MAX) {
-      const record = this.#tail.at(this.#next);
+    let at = next;
+    const last = Math.min(this.#tail.end, next + maxRecords);
+    while (at < last && this.#sink.unsentBytes < UNSENT_BYTES_MAX) {
+      const record = this.#tail.at(at);
       if (record === undefined) break;
-      this.#next += 1;
+      at += 1;
       if (!this.#pass(record)) continue;
       const rows = this.selection.rowsOf(record, this.#rows);
       if (rows === '') continue;
@@ -115,17 +131,17 @@ export class LiveClient {
       }
     }
     if (text !== '') this.#sendSamples(text);
-    return this.#next < this.#tail.end && this.#sink.unsentBytes < UNSENT_BYTES_MAX;
+    this.#next = at;
+    if (at === this.#tail.end) this.#hasCaughtUp = true;
   }
 
-  /** Passes over what waits; the last value of each series stands for it. */
-  #skip(isLost: boolean): void {
+  /** Passes over what waits; the last value of each series stands for it. Where that ends. */
+  #skip(next: number, isLost: boolean): number {
     if (isLost) this.#sendGap();
-    this.#next = Math.max(this.#next, this.#tail.first);
     const newest = new Map<string, { record: TailRecord; index: number; at: number }>();
     let passed = 0;
-    for (; this.#next < this.#tail.end; this.#next += 1) {
-      const record = this.#tail.at(this.#next)!;
+    for (let number = Math.max(next, this.#tail.first); number < this.#tail.end; number += 1) {
+      const record = this.#tail.at(number)!;
       const taken = this.#pass(record) ? this.selection.of(record.nodeId, record.table) : null;
       if (taken === null) continue;
       const { series } = record.samples;
@@ -138,11 +154,12 @@ export class LiveClient {
     }
     const skipped = passed - newest.size;
     this.#skipped += skipped;
-    this.#send('lag', `"skipped":${skipped}`);
+    this.#send('lag', `,"skipped":${skipped}`);
     const rows = [...newest.values()].map(({ record, index, at }) =>
       this.#rows.row(record, index, record.samples.timestampsMs[at]!, record.samples.values[at]!),
     );
     if (rows.length > 0) this.#sendSamples(rows.join(','));
+    return this.#tail.end;
   }
 
   /** False: the client has the record already. */
@@ -153,17 +170,17 @@ export class LiveClient {
   }
 
   #sendSamples(rows: string): void {
-    this.#send('samples', `"rows":[${rows}]`);
+    this.#send('samples', `,"rows":[${rows}]`);
   }
 
   /** What lies between the client's place and the tail's first entry cannot be had here. */
   #sendGap(): void {
-    this.#send('gap', `"from":${JSON.stringify(formatPosition(this.#position))}`);
+    this.#send('gap', `,"from":${JSON.stringify(formatPosition(this.#position))}`);
   }
 
   #send(type: string, body: string): void {
     const position = formatPosition(this.#position);
-    const message = `{"type":"${type}","position":${JSON.stringify(position)},${body}}`;
+    const message = `{"type":"${type}","position":${JSON.stringify(position)}${body}}`;
     this.#sink.send(type, position, message);
   }
 }

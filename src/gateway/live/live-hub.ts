@@ -3,6 +3,7 @@
  * they read is the tail.
  */
 import type { Clock } from '../../lib/clock.ts';
+import { assert } from '../../lib/errors.ts';
 import { repeat } from '../../lib/repeat.ts';
 import type { Caller } from '../access/access.ts';
 import type { Position } from '../tail/position.ts';
@@ -13,6 +14,13 @@ import { RowTexts } from './row-text.ts';
 
 /** How long a sample may wait for others of the same message. */
 const TURN_MS = 50;
+/**
+ * Records that clients look at in one turn, in all: 20 ms at most. Whoever catches up waits for the
+ * next turn, and the others do not wait for it.
+ */
+const RECORDS_PER_TURN = 20_000;
+/** Even among many clients, each one gets on faster than batches arrive. */
+const RECORDS_PER_CLIENT_MIN = 200;
 /** Of RFC 6455: the server goes away. */
 const GOING_AWAY = 1001;
 /** Ours, after the status of HTTP that means the same. */
@@ -78,12 +86,14 @@ export class LiveHub {
     }
   }
 
-  /** Lets a client in; `full` where there are too many. */
-  join({ caller, filter, from }: LiveRequest, sink: LiveSink): Subscription | 'full' {
-    if (this.#members.size >= this.#maxClients) {
-      this.totals.refused += 1;
-      return 'full';
-    }
+  /** Whether the next client is refused. */
+  get isFull(): boolean {
+    return this.#members.size >= this.#maxClients;
+  }
+
+  /** Lets a client in; ask `isFull` before. */
+  join({ caller, filter, from }: LiveRequest, sink: LiveSink): Subscription {
+    assert(!this.isFull, 'a live client too many was let in');
     this.totals.clients += 1;
     const selection = this.#selectionFor(filter, caller);
     const client = new LiveClient(this.#tail, this.#rows, selection, sink, from);
@@ -106,8 +116,10 @@ export class LiveHub {
 
   #turn(): void {
     const nowMs = this.#clock.monotonicMs();
+    const share = Math.floor(RECORDS_PER_TURN / Math.max(1, this.#members.size));
+    const maxRecords = Math.max(RECORDS_PER_CLIENT_MIN, share);
     for (const { client, leave } of [...this.#members]) {
-      client.pump(nowMs);
+      client.pump(nowMs, maxRecords);
       if (client.isClosed) leave();
     }
   }

@@ -24,6 +24,8 @@ interface SourceState {
   readonly beganSeq: number;
   /** Records up to this seq are gone, or never came. */
   goneSeq: number;
+  /** Records up to this seq were acknowledged before the feed began. */
+  pastSeq: number;
 }
 
 /** An object, its arrays' headers and its places in two lists, about. */
@@ -71,13 +73,28 @@ export class Tail {
     return this.#records.at(0)?.receivedAtMs;
   }
 
-  /** The feed begins, or goes on with a hole, behind `seq` of `source`. */
-  begin(source: string, seq: number): void {
+  /** Where a reader begins that wants nothing of the past. */
+  get newest(): Position {
+    return new Map(
+      [...this.#head].map(([source, seq]) => [
+        source,
+        Math.max(seq, this.#sources.get(source)?.pastSeq ?? 0),
+      ]),
+    );
+  }
+
+  /**
+   * The feed begins, or goes on with a hole, behind `seq` of `source`. Records up to `pastSeq` are
+   * the past: they are brought now and were acknowledged before.
+   */
+  begin(source: string, seq: number, pastSeq = seq): void {
+    const before = this.#sources.get(source);
+    if (before !== undefined) before.pastSeq = pastSeq;
     if (this.#head.get(source) === seq) return;
     this.#head.set(source, seq);
-    const known = this.#sources.get(source);
-    if (known === undefined) this.#sources.set(source, { beganSeq: seq, goneSeq: seq });
-    else known.goneSeq = seq;
+    if (before === undefined) {
+      this.#sources.set(source, { beganSeq: seq, goneSeq: seq, pastSeq });
+    } else before.goneSeq = seq;
   }
 
   /** Takes the next record of its source; the oldest ones make room. */

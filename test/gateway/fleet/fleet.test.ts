@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { encodeSeriesTable } from '../../../src/codec/series-table.ts';
-import type { Series, SeriesTable } from '../../../src/domain/telemetry.ts';
+import type { Series } from '../../../src/domain/telemetry.ts';
 import { Fleet } from '../../../src/gateway/fleet/fleet.ts';
+import type { FleetBatch } from '../../../src/gateway/fleet/series-slots.ts';
 
 const NOW_MS = Date.parse('2026-11-24T12:00:00Z');
 const MIB = 2 ** 20;
@@ -13,21 +14,20 @@ function series(name: string, unit: string, labels: Record<string, string> = {})
 
 /** Takes one sample of each series. */
 function take(fleet: Fleet, node: string, atMs: number, list: readonly [Series, number][]): void {
-  fleet.take(node, ...batch(atMs, list));
+  fleet.take(batch(node, atMs, list));
 }
 
-function batch(
-  atMs: number,
-  list: readonly [Series, number][],
-): [SeriesTable, Parameters<Fleet['take']>[2]] {
-  return [
-    encodeSeriesTable(list.map(([one]) => one)),
-    {
+function batch(nodeId: string, atMs: number, list: readonly [Series, number][]): FleetBatch {
+  return {
+    nodeId,
+    receivedAtMs: atMs,
+    table: encodeSeriesTable(list.map(([one]) => one)),
+    samples: {
       series: Uint32Array.from(list, (_, index) => index),
       timestampsMs: new Float64Array(list.length).fill(atMs),
       values: Float64Array.from(list, ([, value]) => value),
     },
-  ];
+  };
 }
 
 const gpu = (uuid: string, index: number, more: Record<string, string> = {}) => ({
@@ -134,13 +134,15 @@ describe('the fleet', () => {
 
   it('shows a silent GPU as silent, then forgets it, and takes it back when it speaks', () => {
     const fleet = new Fleet({ maxSeries: 100 });
-    const sent = batch(NOW_MS, [[series('DCGM_FI_DEV_GPU_UTIL', '%', gpu('GPU-a', 0)), 90]]);
-    fleet.take('gpu-001', ...sent);
+    const sent = batch('gpu-001', NOW_MS, [
+      [series('DCGM_FI_DEV_GPU_UTIL', '%', gpu('GPU-a', 0)), 90],
+    ]);
+    fleet.take(sent);
     expect(fleet.gpus(NOW_MS + 300_000)[0]?.state).toBe('silent');
     fleet.forget(NOW_MS + 1);
     expect(fleet.gpus(NOW_MS)).toEqual([]);
     expect(fleet.series.size).toBe(0);
-    fleet.take('gpu-001', ...sent);
+    fleet.take(sent);
     expect(fleet.gpus(NOW_MS)).toHaveLength(1);
   });
 

@@ -255,7 +255,10 @@ describe('live', () => {
       rows?: { value: number }[];
       code?: string;
     }[] = [];
-    socket.on('message', (data) => messages.push(JSON.parse(String(data))));
+    socket.on('message', (data) => {
+      const message = JSON.parse(String(data)) as (typeof messages)[number];
+      if (message.type !== 'hello') messages.push(message);
+    });
     socket.on('error', () => {});
     const opened = new Promise<boolean>((resolve) => {
       socket.on('open', () => resolve(true));
@@ -321,7 +324,7 @@ describe('live', () => {
     const first = read({}, '"value":1}');
     await eventually('the client is there', () => bed.live.size === 1);
     bed.feed('gpu-001', nowMs, [[power('GPU-a', 0), 1]]);
-    const id = /^id: (.*)$/m.exec(await first)?.[1] ?? '';
+    const id = [...(await first).matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
     bed.feed('gpu-001', nowMs, [[power('GPU-a', 0), 2]]);
     const second = await read({ 'last-event-id': id }, '"value":2}');
     expect(second).toMatch(/^event: samples$/m);

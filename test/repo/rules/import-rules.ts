@@ -32,9 +32,12 @@ export function importsOf({ path: from, text }: SourceFile): Import[] {
 const INNER_ROOMS =
   /^src\/(collector\/[\w-]+|gateway\/[\w-]+|journal\/lmdb|transport\/(?:quinn|tls|quiche))\//;
 
+/** What of src/config/ every part may know: the settings' types. */
+const SCHEMA_FILES = /^src\/config\/(?:(?:gateway-)?schema|schema-parts|socket-address)\.ts$/;
+
 /** The part of the program a file belongs to: a room, `collector` for its root, or a folder. */
 export function partOf(file: string): string {
-  if (file === 'src/config/schema.ts' || file === 'src/config/socket-address.ts') return 'schema';
+  if (SCHEMA_FILES.test(file)) return 'schema';
   if (file === 'src/observability/metrics.ts') return 'metrics';
   const inner = INNER_ROOMS.exec(file)?.[1];
   if (inner !== undefined) return inner;
@@ -95,10 +98,24 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'gateway/fleet': [...BASE, 'gateway/access'],
   'gateway/tail': BASE,
   'gateway/live': [...BASE, 'gateway/access', 'gateway/tail'],
+  gateway: [
+    ...BASE,
+    'config',
+    'feed',
+    'observability',
+    'gateway/access',
+    'gateway/cli',
+    'gateway/fleet',
+    'gateway/http',
+    'gateway/live',
+    'gateway/tail',
+  ],
+  'gateway/cli': [...BASE, 'config', 'gateway/access'],
   'gateway/query': [...BASE, 'gateway/access', 'gateway/live', 'gateway/tail'],
   'gateway/http': [
     ...BASE,
     'config',
+    'observability',
     'gateway/access',
     'gateway/fleet',
     'gateway/live',

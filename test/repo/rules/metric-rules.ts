@@ -6,7 +6,7 @@ import type { MetricEntry } from '../../helpers/render-metrics-docs.ts';
 /** What is wrong with a metric. */
 export function metricFaults({ name, type, labels, help }: MetricEntry): string[] {
   const faults: string[] = [];
-  if (!/^telemetry_(collector|agent)(_[a-z0-9]+)+$/.test(name))
+  if (!/^telemetry_(collector|agent|gateway)(_[a-z0-9]+)+$/.test(name))
     faults.push(`${name} is not a fit name`);
   if (/_(ms|millis|milliseconds|micros|kib|mib|kb|mb|percent)(_total)?$/.test(name)) {
     faults.push(`${name} is not in a base unit`);
