@@ -66,7 +66,8 @@ export function configRemarks(config: Config): BrokenLaw[] {
         'got already; set parquet.enabled to true',
     });
   }
-  if (config.feed.listen_addr !== '' && config.security.readers.length === 0) {
+  const isRemote = config.feed.enabled && config.feed.listen_addr !== '';
+  if (isRemote && config.security.readers.length === 0) {
     remarks.push({
       keys: ['security.readers', 'feed.listen_addr'],
       message: 'security.readers is empty, so nobody may read the feed at feed.listen_addr',

@@ -35,6 +35,8 @@ const HEAD_DELAY_MS = 10;
 const STATUS_INTERVAL_MS = 1000;
 /** The thread tells its figures every second; one that is silent for so long is taken to hang. */
 const SILENCE_MAX_MS = 60_000;
+/** A thread that lived for so long was well; the next one need not wait. */
+const WELL_AFTER_MS = 60_000;
 const CLOSE_TIMEOUT_MS = 2000;
 const BACKOFF = { initialMs: 250, maxMs: 30_000 };
 
@@ -158,7 +160,8 @@ export class FeedThread {
     });
     this.#worker = worker;
     let fault = new OperatingError('FEED_ENDED', 'the thread of the feed ended');
-    this.#heardMs = this.#deps.clock.monotonicMs();
+    const startedMs = this.#deps.clock.monotonicMs();
+    this.#heardMs = startedMs;
     worker.on('message', (message: FromFeed) => {
       this.#heardMs = this.#deps.clock.monotonicMs();
       if (message.type === 'fatal') fault = new OperatingError(message.code, message.message);
@@ -170,7 +173,7 @@ export class FeedThread {
     });
     this.#exited = new Promise((resolve) => {
       worker.on('exit', () => {
-        this.#ended(fault);
+        this.#ended(fault, startedMs);
         resolve();
       });
     });
@@ -179,7 +182,6 @@ export class FeedThread {
   #receive(message: Exclude<FromFeed, { type: 'fatal' }>): void {
     switch (message.type) {
       case 'listening':
-        this.#backoff.reset();
         // What was said while the thread began.
         this.#post({ type: 'head', seq: this.#headSeq });
         this.#postPublished();
@@ -200,12 +202,13 @@ export class FeedThread {
     }
   }
 
-  #ended(fault: OperatingError): void {
+  #ended(fault: OperatingError, startedMs: number): void {
     this.#worker = undefined;
     this.#totals.workerEnded();
     if (this.#closing.signal.aborted) return;
     // Only before the first time: afterwards nobody waits for it.
     this.#listening.reject(fault);
+    if (this.#deps.clock.monotonicMs() - startedMs > WELL_AFTER_MS) this.#backoff.reset();
     const waitMs = Math.round(this.#backoff.nextDelayMs());
     this.#deps.logger.error({ err: fault, waitMs }, 'feed ended; it starts again');
     this.#cancelRestart = this.#deps.clock.after(waitMs, () => {
@@ -218,6 +221,8 @@ export class FeedThread {
     if (this.#worker === undefined || silentMs < SILENCE_MAX_MS) return;
     const silentSeconds = Math.round(silentMs / 1000);
     this.#deps.logger.error({ silentSeconds }, 'feed hangs; ending its thread');
+    // A thread that is stuck in the operating system does not end: it is told again, but not often.
+    this.#heardMs = this.#deps.clock.monotonicMs();
     this.restart();
   }
 

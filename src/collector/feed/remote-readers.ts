@@ -8,6 +8,7 @@
  *     handshake ─► asked ──allowed──► reader ─► asked again and again
  *                    └──refused──► `denied`
  */
+import { constants } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import tls, { type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { encodeFrame } from '../../codec/framing.ts';
@@ -152,7 +153,15 @@ function chainOf(socket: TLSSocket): Uint8Array[] {
   return chain;
 }
 
-function contextOf({ certPem, keyPem, caPem }: RemoteSettings['credentials']) {
-  const options: SecureContextOptions = { cert: certPem, key: keyPem, ca: caPem };
-  return { ...options, minVersion: 'TLSv1.3' } as const;
+/** Without tickets: whoever comes shows its certificate, which a resumed session would not. */
+function contextOf({
+  certPem,
+  keyPem,
+  caPem,
+}: RemoteSettings['credentials']): SecureContextOptions {
+  return {
+    ...{ cert: certPem, key: keyPem, ca: caPem },
+    minVersion: 'TLSv1.3',
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
 }
