@@ -92,6 +92,8 @@ async function sendFrames(
     socketBufferBytes: 4 << 20,
   };
   const endpoint = await STACKS[name].openEndpoint(options, systemClock);
+  let wake = () => {};
+  stop.addEventListener('abort', () => wake());
   const connection = await new Promise<QuicConnection>((resolve, reject) => {
     endpoint.connect({
       remote,
@@ -102,7 +104,7 @@ async function sendFrames(
         onConnected: resolve,
         onData() {},
         onReset() {},
-        onDrained() {},
+        onDrained: () => wake(),
         onClosed: (_connection, { reason }) => reject(new Error(`the connection ended: ${reason}`)),
       },
     });
@@ -112,7 +114,9 @@ async function sendFrames(
   frame.writeUInt32BE(FRAME_BYTES);
   while (!stop.aborted) {
     while (connection.queuedBytes < QUEUED_BYTES_MAX) connection.write(streamId, frame);
-    await new Promise((resolve) => setImmediate(resolve));
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+    });
   }
   await endpoint.close(0, 'done');
 }
