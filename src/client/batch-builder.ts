@@ -4,7 +4,7 @@
  * and resolves a table only when they differ.
  *
  * Series are spread over several tables, none larger than one batch may use: a batch carries its
- * table, and one big table would travel with every small batch. A table is encoded anew only when
+ * table, and one big table would travel with every small batch. A table is encoded again only when
  * it gets new series, or when many of its series have not been seen for a while.
  */
 import { encodeSeriesTable } from '../codec/series-table.ts';

@@ -33,7 +33,7 @@ import { MemorySpool, type Spool, type SpooledBatch } from './spool.ts';
 import type { TransportRace } from './transport-race.ts';
 
 /**
- * What became of a batch. `spooled`: it has no verdict, and lies in the spool directory for the
+ * What became of a batch. `spooled`: it has no verdict, and is in the spool directory for the
  * next run. `spool_failed`: the spool directory could not store it.
  */
 export type SendResult =
@@ -74,7 +74,7 @@ export class TelemetryClient {
   #hello: Hello | undefined;
   #hellos = 0;
   #epoch: number;
-  /** How far the next epoch lies ahead where this one is refused. */
+  /** How far ahead the next epoch is when this one is refused. */
   #epochStepMs = 1;
   #nextSequence = 1;
   #nextPosition = 1;
@@ -156,7 +156,7 @@ export class TelemetryClient {
     this.#counters.offeredBatches += 1;
     this.#counters.offeredSamples += sampleCount;
     if (this.#closing !== undefined) return this.#refuse('closed', sampleCount);
-    // The least that the samples can take: full is told without paying for the encoding.
+    // The least that the samples can take: a full spool is noticed without the cost of encoding.
     const leastBytes = table.bytes.length + sampleCount * 8;
     if (!this.#spool.hasRoomFor(leastBytes)) return this.#refuse('spool_full', sampleCount);
     const sequence = this.#nextSequence;
@@ -348,9 +348,9 @@ export class TelemetryClient {
 
   /**
    * The collector cannot tell any more what it stored under these numbers, and takes nothing new
-   * under them. Nobody knows whether it has this batch, so it counts as refused and is not sent
+   * under them. It cannot tell whether it has this batch, so it counts as refused and is not sent
    * under another number, which could store it twice; what comes from now on gets a new epoch. It
-   * must be past the largest one forgotten, which lies years ahead where a clock was wrong once: so
+   * must be past the largest one forgotten, which is years ahead if a clock was wrong once: so
    * each refusal in a row reaches further.
    */
   #leaveForgottenEpoch(batch: ClientBatch, ack: BatchAck): void {

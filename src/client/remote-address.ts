@@ -1,5 +1,5 @@
 /**
- * Where the collector is now. A DNS name is looked up anew at each try, so that a collector that
+ * Where the collector is now. A DNS name is looked up again at each try, so that a collector that
  * moved is found without restarting its agents; the tries take turns over its addresses.
  */
 import { lookup } from 'node:dns/promises';

@@ -49,7 +49,7 @@ export function buildConnectionConfig(
   credentials: QuicCredentials,
 ): Config {
   try {
-    // The stack takes a text without any certificate for an empty list, and then trusts nobody.
+    // The stack takes a text without any certificate for an empty list, and then trusts no one.
     requirePem(credentials.certPem, 'the certificate chain');
     requirePem(credentials.caPem, 'the authorities');
     return configure(transport, credentials);

@@ -47,7 +47,7 @@ const HEADER_BYTES = 24;
 export const ADDRESS_BYTES = 16;
 /** `::ffff:0:0/96`, which IPv4 addresses are mapped into. */
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex');
-/** Addresses in words that are kept; the table starts anew when it is full. */
+/** Addresses in words that are kept; the table is cleared when it is full. */
 const KNOWN_ADDRESSES_MAX = 4096;
 
 export interface ModuleRecord {

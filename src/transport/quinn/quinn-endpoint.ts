@@ -463,7 +463,7 @@ class QuinnEndpoint implements QuicEndpoint {
     if (words !== undefined) this.#answerRefused(value, words);
   }
 
-  /** The datagram still lies in the input, with its header in front. */
+  /** The datagram is still in the input, with its header in front. */
   #answerRefused(at: number, words: string): void {
     const parts = this.call((module) => {
       const head = module.inputPart(at - 20, 20);

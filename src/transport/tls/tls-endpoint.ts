@@ -5,7 +5,7 @@
  *
  * Who is to come in is decided like this: past the bound on handshakes, or when every place is
  * taken, the oldest handshake makes room, and without one the newcomer is refused. A certificate is
- * checked by OpenSSL during the handshake; the verdict is told to the peer as a close with the
+ * checked by OpenSSL during the handshake; the peer learns the verdict from a close with the
  * code that the TLS alert of QUIC would have.
  */
 import { constants, randomBytes } from 'node:crypto';
@@ -78,7 +78,7 @@ class TlsEndpoint implements QuicEndpoint {
     this.#tls = tls.createServer({
       ...secureContext(this.#credentials),
       requestCert: true,
-      // The verdict is told to the client, so it is not left to the server.
+      // The client must learn the verdict, so it is not left to the server.
       rejectUnauthorized: false,
       ALPNProtocols: [options.transport.alpn],
       handshakeTimeout: 2 * accept.handshakeTimeoutMs,
@@ -153,7 +153,7 @@ class TlsEndpoint implements QuicEndpoint {
       servername: options.serverName,
       ...secureContext(options.credentials),
       ALPNProtocols: [this.#options.transport.alpn],
-      // The verdict is told to the server, so it is not left to the socket.
+      // The server must learn the verdict, so it is not left to the socket.
       rejectUnauthorized: false,
     });
     const connection = this.#add(socket, options.remote, false, options.handlers);
@@ -199,7 +199,7 @@ class TlsEndpoint implements QuicEndpoint {
     }
     const { remoteAddress, remotePort } = socket;
     if (remoteAddress === undefined || remotePort === undefined) {
-      // It is gone already. Left open, its socket would throw an error that nobody listens for.
+      // It is gone already. Left open, its socket would throw an error without a listener.
       socket.destroy();
       return;
     }
