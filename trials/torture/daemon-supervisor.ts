@@ -182,6 +182,14 @@ export class DaemonSupervisor {
     return this.#waitUntil(() => this.#daemon !== undefined, deadlineMs);
   }
 
+  /** No daemon is started until the returned function is called; one that runs runs on. */
+  holdStarts(): () => void {
+    this.#holds += 1;
+    return () => {
+      this.#holds -= 1;
+    };
+  }
+
   /** Ends the daemon, does `work` while there is none, and starts the next one. */
   async whileDown(signal: NodeJS.Signals, work: () => Promise<void>): Promise<void> {
     this.#holds += 1;

@@ -11,6 +11,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { inspectJournal } from '../../../src/journal/lmdb/inspect.ts';
 import { sleep } from '../../../src/lib/clock.ts';
+import type { Disks } from '../disks.ts';
 import type { PlannedFault } from '../fault-plan.ts';
 import { goodSamples, type SentBatch } from '../obligations.ts';
 import { SERIES } from '../samples.ts';
@@ -30,17 +31,23 @@ export async function rollBack(world: TortureWorld, planned: PlannedFault): Prom
   const { clock, supervisor, dir } = world;
   const stores = storesOf(world, name);
   const isRunning = dice < 0.5;
-  const copy = { dir: path.join(dir, 'copy'), atMs: clock.nowMs() };
-  if (isRunning) {
-    supervisor.signal('SIGSTOP');
-    take(stores, copy.dir);
-    supervisor.signal('SIGCONT');
-  } else {
-    await supervisor.whileDown('SIGTERM', async () => take(stores, copy.dir));
-    await supervisor.recovered(START_DEADLINE_MS);
-  }
+  const isExclusive: Disks['exclusive'] =
+    world.disks?.exclusive.bind(world.disks) ?? ((work) => work());
+  const copyDir = path.join(dir, 'copy');
+  // Not while another fault has moved a directory aside: the copy would hold it under that name.
+  const copy = await isExclusive(async () => {
+    const atMs = clock.nowMs();
+    if (isRunning) {
+      supervisor.signal('SIGSTOP');
+      take(stores, copyDir);
+      supervisor.signal('SIGCONT');
+    } else {
+      await supervisor.whileDown('SIGTERM', async () => take(stores, copyDir));
+    }
+    return { dir: copyDir, atMs };
+  });
+  if (!isRunning) await supervisor.recovered(START_DEADLINE_MS);
   await sleep(clock, lengthMs);
-  const isExclusive = world.disks?.exclusive.bind(world.disks) ?? ((work) => work());
   await isExclusive(() => supervisor.whileDown('SIGKILL', () => putBack(world, stores, copy)));
   fs.rmSync(copy.dir, { recursive: true, force: true });
   return `${Math.round(lengthMs)} ms, to a copy taken ${isRunning ? 'of the running' : 'while stopped'}`;

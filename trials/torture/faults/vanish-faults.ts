@@ -2,6 +2,9 @@
  * Directories of ours that vanish under the running daemon, or under an agent, and come back with
  * what was in them a while later. Whatever is needed has to be made again, and nothing may stand
  * still until somebody restarts it.
+ *
+ * No daemon starts while the visible files are away: what a crash left between their renames and
+ * the cursor it would write again, and then both would be there (docs/reliability.md).
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -21,11 +24,16 @@ export const injectVanishFault: Inject = async (world, { name, lengthMs }, fault
   await isExclusive(async () => {
     if (!fs.existsSync(dir)) return;
     const aside = `${dir}.gone`;
-    fs.renameSync(dir, aside);
-    await sleep(clock, lengthMs, stop);
-    if (name.endsWith('.staging')) fs.rmSync(aside, { recursive: true, force: true });
-    else bringBack(aside, dir);
-    disks?.sync();
+    const letStart = name.endsWith('metrics') ? supervisor.holdStarts() : () => {};
+    try {
+      fs.renameSync(dir, aside);
+      await sleep(clock, lengthMs, stop);
+      if (name.endsWith('.staging')) fs.rmSync(aside, { recursive: true, force: true });
+      else bringBack(aside, dir);
+      disks?.sync();
+    } finally {
+      letStart();
+    }
   });
   release();
   if (name.endsWith('.staging') || name.endsWith('metrics')) await expectRows(world, name);
