@@ -106,7 +106,7 @@ function settings(
     compression,
     encoder,
     max_file_bytes: 256 * 1024 * 1024,
-    row_group_rows: 131_072,
+    row_group_rows: 98_304,
     memory_bytes: 512 * 1024 * 1024,
     retention_days: 0,
     retention_bytes: 0,

@@ -312,7 +312,7 @@ const parquet = z.strictObject({
     .default(256 * MIB)
     .describe('Files are finished early when one of them holds about this much.'),
   row_group_rows: count(1000, 10_000_000)
-    .default(131_072)
+    .default(98_304)
     .describe(
       'Largest number of rows in a row group; sealing takes about 100 bytes of memory for each.',
     ),

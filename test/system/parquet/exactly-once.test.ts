@@ -80,7 +80,7 @@ async function countOperations(settings: object, records = 12): Promise<number> 
 }
 
 const SHAPES = [
-  { encoder: 'hyparquet', row_group_rows: 131_072 },
+  { encoder: 'hyparquet', row_group_rows: 98_304 },
   { encoder: 'hyparquet', row_group_rows: 3 },
   { encoder: 'parquetjs', row_group_rows: 5 },
 ] as const;

@@ -21,7 +21,7 @@ import { SeriesIndex } from './series-index.ts';
 import { SPILLED_BLOCK_BYTES, type SpilledBlock, SpillFile } from './spill-file.ts';
 
 /** Row groups that wait in memory: more make fewer and longer stretches to merge. */
-const BUFFERED_ROW_GROUPS = 4;
+const BUFFERED_ROW_GROUPS = 6;
 /** The part of the memory that rows may take. */
 const BUFFER_SHARE = 1 / 4;
 /** The part at which the index of series is cleared after a seal. */
