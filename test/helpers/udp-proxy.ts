@@ -24,6 +24,10 @@ export class UdpProxy {
   /** What the client may send; everything by default. */
   filter: (datagram: Buffer) => boolean = () => true;
   records = false;
+  /** Larger datagrams are lost, either way. */
+  maxDatagramBytes = Number.POSITIVE_INFINITY;
+  /** The largest datagram that passed, each way. */
+  readonly largest = { fromClient: 0, fromServer: 0 };
   readonly #server: QuicAddress;
   readonly #options: UdpProxyOptions;
   readonly #random: SeededRandom;
@@ -46,6 +50,7 @@ export class UdpProxy {
       proxy.#client = from;
       if (proxy.records) proxy.fromClient.push(datagram);
       if (!proxy.filter(datagram)) return;
+      if (!proxy.#fits(datagram, 'fromClient')) return;
       proxy.#pass(() => proxy.#back.send(datagram, server.port, server.host));
     });
     await proxy.rebind();
@@ -68,6 +73,7 @@ export class UdpProxy {
     const back = await boundSocket();
     back.on('message', (datagram) => {
       const client = this.#client;
+      if (!this.#fits(datagram, 'fromServer')) return;
       if (client) this.#pass(() => this.#front.send(datagram, client.port, client.address));
     });
     this.#back = back;
@@ -82,6 +88,12 @@ export class UdpProxy {
   close(): void {
     this.#front.close();
     this.#back.close();
+  }
+
+  #fits({ length }: Buffer, way: 'fromClient' | 'fromServer'): boolean {
+    if (length > this.maxDatagramBytes) return false;
+    this.largest[way] = Math.max(this.largest[way], length);
+    return true;
   }
 
   #pass(send: () => void): void {

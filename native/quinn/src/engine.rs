@@ -75,7 +75,7 @@ impl Engine {
     ) -> Outcome<Self> {
         let config = Arc::new(endpoint_config(datagram_bytes, keys)?);
         Ok(Self {
-            endpoint: Endpoint::new(config, server.map(Arc::new), false, None),
+            endpoint: Endpoint::new(config, server.map(Arc::new), true, None),
             limits: Limits::CLOSED,
             peers: Vec::new(),
             scheduled: VecDeque::new(),
