@@ -9,6 +9,7 @@ import { type AttackPeer, connectPeer, REFUSED_FRAME, untilTaken } from './peer.
 const MIB = 1024 * 1024;
 /** The default of `server.max_connections_per_node`. */
 const CONNECTIONS_PER_NODE = 8;
+const CONNECT_TRIES_MAX = 100;
 /** An idle connection keeps its place for this long against a new one of its node. */
 const REPLACEABLE_AFTER_MS = 10_000;
 
@@ -171,10 +172,15 @@ export const idleConnections: Attack = {
   nodes: 1,
   stolenFrom: NEWCOMER,
   async run(task) {
-    const peers = await connectAll(task, CONNECTIONS_PER_NODE);
-    const connections = peers.filter(({ isOpen }) => isOpen).length;
+    const peers: AttackPeer[] = [];
+    const open = () => peers.filter(({ isOpen }) => isOpen).length;
+    // The newcomer has a place for itself now and then.
+    for (let tries = 0; open() < CONNECTIONS_PER_NODE && tries < CONNECT_TRIES_MAX; tries += 1) {
+      peers.push(...(await connectAll(task, 1)));
+    }
+    const connections = open();
     await pause(REPLACEABLE_AFTER_MS + task.seconds * 1000);
-    const replaced = connections - peers.filter(({ isOpen }) => isOpen).length;
+    const replaced = connections - open();
     await leaveAll(peers);
     return { connections, replaced };
   },
