@@ -78,13 +78,14 @@ export class ModulePair {
 
   /** Lets both speak until they have nothing more to say; what they told their hosts. */
   exchange(): ModuleRecord[] {
-    const told: ModuleRecord[] = [];
+    let told: ModuleRecord[] = [];
     let forServer: Buffer[] = [];
     for (let round = 0; round < ROUNDS_MAX; round += 1) {
       const ofServer = turn(this.server, forServer, CLIENT_PORT);
       const ofClient = turn(this.client, datagramsOf(ofServer), SERVER_PORT);
       forServer = datagramsOf(ofClient);
-      told.push(...ofServer, ...ofClient);
+      // A turn may tell more than a call takes as arguments.
+      told = told.concat(ofServer, ofClient);
       if (forServer.length === 0) break;
     }
     return told;
