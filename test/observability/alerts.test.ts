@@ -58,11 +58,11 @@ describe('the alerts', () => {
     }
   });
 
-  it('ask only for metrics that the collector has', () => {
+  it('ask only for metrics that the programs have', () => {
     const page = fs.readFileSync(packageFile('docs/metrics.md'), 'utf8');
     const known = new Set([...page.matchAll(/^\| `(\w+)` \|/gm)].map((match) => match[1]));
     for (const { alert, expr } of alerts) {
-      const names = expr.match(/\b(telemetry_collector|process|nodejs)_\w+/g) ?? [];
+      const names = expr.match(/\b(telemetry_(?:collector|gateway)|process|nodejs)_\w+/g) ?? [];
       expect(names.length, alert).toBeGreaterThan(0);
       expect(
         names.filter((name) => !known.has(name)),

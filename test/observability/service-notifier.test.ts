@@ -14,7 +14,9 @@ function notifyProgram(): { program: string; told: () => string[] } {
   const program = path.join(dir, 'notify');
   const file = path.join(dir, 'told');
   fs.writeFileSync(program, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" >> '${file}'\n`, { mode: 0o755 });
-  const told = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').trim().split('\n') : []);
+  // Whole lines: the shell makes the file before it writes to it.
+  const told = () =>
+    (fs.existsSync(file) ? fs.readFileSync(file, 'utf8').match(/.+\n/g) : null) ?? [];
   return { program, told };
 }
 
@@ -30,9 +32,9 @@ test('systemd is told when the service is ready, alive and stopping', async () =
   notifier.stopping();
   await eventually('stopping is told', () => told().length === 3);
   expect(told()).toEqual([
-    `/run/notify --ready MAINPID=${process.pid}`,
-    '/run/notify WATCHDOG=1',
-    '/run/notify STOPPING=1',
+    `/run/notify --ready MAINPID=${process.pid}\n`,
+    '/run/notify WATCHDOG=1\n',
+    '/run/notify STOPPING=1\n',
   ]);
 });
 

@@ -55,7 +55,7 @@ export class KeyRing {
     this.#clock = clock;
     this.#log = log;
     this.#watch = new FileWatch([options.file], clock, () => this.reload());
-    this.#take(readKeysFile(options.file));
+    this.#take(readKeysFile(options.file), 'at the start');
   }
 
   start(): void {
@@ -92,7 +92,7 @@ export class KeyRing {
   reload(): void {
     const version = this.#watch.version();
     try {
-      this.#take(readKeysFile(this.#options.file));
+      this.#take(readKeysFile(this.#options.file), 'later');
       this.#isFileUsable = true;
     } catch (error) {
       this.#isFileUsable = false;
@@ -101,7 +101,7 @@ export class KeyRing {
     this.#watch.markRead(version);
   }
 
-  #take(keys: readonly ApiKey[]): void {
+  #take(keys: readonly ApiKey[], when: 'at the start' | 'later'): void {
     const next = new Map(keys.map((key) => [key.id, key]));
     for (const [id, { key }] of this.#entries) {
       // A key whose rights changed is another key to everything that it has opened.
@@ -113,9 +113,16 @@ export class KeyRing {
     for (const key of keys) {
       if (this.#entries.has(key.id)) continue;
       const entry = this.#createEntry(key);
-      if (entry.expiresAtMs > nowMs) this.#entries.set(key.id, entry);
-      else this.#expired.add(key.id);
+      if (entry.expiresAtMs <= nowMs) this.#expired.add(key.id);
+      else {
+        this.#entries.set(key.id, entry);
+        if (when === 'later') this.#logStart(key);
+      }
     }
+  }
+
+  #logStart({ id, name, role, namespaces, nodes }: ApiKey): void {
+    this.#log.info({ audit: 'keys', key: id, name, role, namespaces, nodes }, 'key works now');
   }
 
   #createEntry(key: ApiKey): Entry {
