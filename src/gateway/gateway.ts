@@ -32,6 +32,8 @@ import { LiveHub } from './live/live-hub.ts';
 import { Tail } from './tail/tail.ts';
 
 const FORGET_INTERVAL_MS = 60_000;
+/** Connections that are there for requests, beside those of live clients. */
+const REQUEST_CONNECTIONS = 1024;
 
 export interface GatewayDeps {
   readonly clock: Clock;
@@ -69,22 +71,15 @@ export async function startGateway(config: Config, deps: GatewayDeps): Promise<G
     logger,
   );
 
-  const readiness = new Readiness();
-  readiness.add('collector feed', () =>
-    feed.failure === undefined ? { ok: true } : { ok: false, reason: feed.failure },
-  );
-  readiness.add('keys file', () =>
-    access.keys?.isFileUsable === false
-      ? { ok: false, reason: `${options.keys_file} cannot be used; see the log` }
-      : { ok: true },
-  );
+  const readiness = createReadiness(feed, access, options);
   const registry = createRegistry(deps.version, 'telemetry_gateway');
   createGatewayMetrics(registry, { access, feed, fleet, live, tail });
 
   const isSecure = tls !== undefined || options.behind_proxy;
   const isLive = () => feed.isLive;
   const services = { clock, access, fleet, nodes, tail, live, isLive };
-  const serverOptions = { corsOrigins: options.cors_origins, tls, isSecure };
+  const maxConnections = options.max_live_clients + REQUEST_CONNECTIONS;
+  const serverOptions = { corsOrigins: options.cors_origins, tls, isSecure, maxConnections };
   const server = await createApiServer(services, serverOptions, logger);
   registerHealthRoutes(server, access, readiness, registry);
   await listen(server, options.listen_addr);
@@ -119,6 +114,19 @@ export async function startGateway(config: Config, deps: GatewayDeps): Promise<G
       return stopping;
     },
   };
+}
+
+function createReadiness(feed: FeedFollower, access: Access, gateway: GatewayConfig): Readiness {
+  const readiness = new Readiness();
+  readiness.add('collector feed', () =>
+    feed.failure === undefined ? { ok: true } : { ok: false, reason: feed.failure },
+  );
+  readiness.add('keys file', () =>
+    access.keys?.isFileUsable === false
+      ? { ok: false, reason: `${gateway.keys_file} cannot be used; see the log` }
+      : { ok: true },
+  );
+  return readiness;
 }
 
 function accessOptions(gateway: GatewayConfig): AccessOptions {

@@ -7,7 +7,8 @@ import { encodeSeriesTable } from '../../src/codec/series-table.ts';
 import type { Series } from '../../src/domain/telemetry.ts';
 import { Access } from '../../src/gateway/access/access.ts';
 import { Fleet } from '../../src/gateway/fleet/fleet.ts';
-import { type NodeReport, NodeStates } from '../../src/gateway/fleet/node-states.ts';
+import type { FeedNode } from '../../src/feed/feed-contract.ts';
+import { NodeStates } from '../../src/gateway/fleet/node-states.ts';
 import { createApiServer } from '../../src/gateway/http/api-server.ts';
 import { LiveHub } from '../../src/gateway/live/live-hub.ts';
 import { Tail } from '../../src/gateway/tail/tail.ts';
@@ -35,10 +36,12 @@ export class GatewayBed {
   readonly nodes = new NodeStates(this.fleet, 120_000);
   readonly live = new LiveHub(systemClock, this.tail, 100);
   readonly url: string;
+  readonly access: Access;
   #seq = 0;
 
-  private constructor(url: string) {
+  private constructor(url: string, access: Access) {
     this.url = url;
+    this.access = access;
   }
 
   /** Open access, or with the keys of a file. */
@@ -58,10 +61,10 @@ export class GatewayBed {
       systemClock,
       logger,
     );
-    const bed = new GatewayBed('');
+    const bed = new GatewayBed('', access);
     const { tail, fleet, nodes, live } = bed;
     const services = { clock: systemClock, access, fleet, nodes, tail, live, isLive: () => true };
-    const options = { corsOrigins: [], tls: undefined, isSecure: false };
+    const options = { corsOrigins: [], tls: undefined, isSecure: false, maxConnections: 500 };
     const server = await createApiServer(services, options, logger);
     await server.listen({ host: '127.0.0.1', port: 0 });
     live.start();
@@ -116,7 +119,7 @@ export function gpuSeries(
 }
 
 /** What the collector says of a node. */
-export function nodeReport(nodeId: string, more: Partial<NodeReport> = {}): NodeReport {
+export function nodeReport(nodeId: string, more: Partial<FeedNode> = {}): FeedNode {
   return {
     nodeId,
     connections: 1,

@@ -1,30 +1,13 @@
 /**
  * The nodes: what the collector says of each, and which of them are silent.
  */
+import type { FeedNode } from '../../feed/feed-contract.ts';
 import { type Scope, sees } from '../access/roles.ts';
 import type { Fleet } from './fleet.ts';
 
-/** What the collector knows of a node. Times are Unix ms; 0 is never. */
-export interface NodeReport {
-  readonly nodeId: string;
-  readonly connections: number;
-  readonly connectedSinceMs: number;
-  readonly transport: string;
-  readonly remoteAddress: string;
-  readonly epoch: number;
-  readonly sequence: number;
-  readonly receivedAtMs: number;
-  readonly lastSampleAheadMs: number;
-  readonly knownGaps: number;
-  readonly series: number;
-  readonly maxSeries: number;
-  readonly seriesTextBytes: number;
-  readonly maxSeriesTextBytes: number;
-}
-
 /** A node as it is now. */
 export interface NodeView {
-  readonly report: NodeReport;
+  readonly report: FeedNode;
   /** It has sent nothing for too long. */
   readonly isSilent: boolean;
 }
@@ -33,7 +16,7 @@ export interface NodeView {
 export class NodeStates {
   readonly #fleet: Fleet;
   readonly #silentAfterMs: number;
-  #reports: ReadonlyMap<string, NodeReport> = new Map();
+  #reports: ReadonlyMap<string, FeedNode> = new Map();
 
   constructor(fleet: Fleet, silentAfterMs: number) {
     this.#fleet = fleet;
@@ -41,7 +24,7 @@ export class NodeStates {
   }
 
   /** What the collector says now replaces what it said before. */
-  take(reports: readonly NodeReport[]): void {
+  take(reports: readonly FeedNode[]): void {
     this.#reports = new Map(reports.map((report) => [report.nodeId, report]));
   }
 
@@ -67,7 +50,7 @@ export class NodeStates {
       .map(({ report }) => report.nodeId);
   }
 
-  #view(report: NodeReport, nowMs: number): NodeView {
+  #view(report: FeedNode, nowMs: number): NodeView {
     return { report, isSilent: nowMs - report.receivedAtMs > this.#silentAfterMs };
   }
 

@@ -23,6 +23,8 @@ export interface Measure {
 export interface Slot {
   readonly nodeId: string;
   readonly series: Series;
+  /** Equal for equal series of a node: name, unit and labels. */
+  readonly key: string;
   readonly identity: LabelIdentity;
   readonly measure: Measure | undefined;
   /** Unix ms of the newest sample. */
@@ -155,6 +157,7 @@ export class SeriesSlots {
     const slot: Slot = {
       nodeId,
       series,
+      key,
       identity: this.#identityOf(series.labels),
       measure: measureOf(series),
       timestampMs: 0,
@@ -179,8 +182,7 @@ export class SeriesSlots {
   }
 }
 
-/** Equal for equal series: name, unit and labels. */
-export function seriesKey({ name, unit, labels }: Series): string {
+function seriesKey({ name, unit, labels }: Series): string {
   return JSON.stringify([name, unit, labels]);
 }
 

@@ -32,12 +32,14 @@ export interface ApiServerOptions {
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   /** Browsers reach the gateway over TLS, whether by itself or by a proxy. */
   readonly isSecure: boolean;
+  /** Sockets at once, idle ones and live clients included; the next one is dropped. */
+  readonly maxConnections: number;
 }
 
 /** The server with all paths, before it listens. */
 export async function createApiServer(
   services: Services,
-  { corsOrigins, tls, isSecure }: ApiServerOptions,
+  { corsOrigins, tls, isSecure, maxConnections }: ApiServerOptions,
   log: Logger,
 ): Promise<FastifyInstance> {
   const server: FastifyInstance = fastify({
@@ -47,6 +49,7 @@ export async function createApiServer(
     genReqId: requestId,
     exposeHeadRoutes: true,
   });
+  server.server.maxConnections = maxConnections;
   server.setValidatorCompiler(validatorCompiler);
   // Answers are built from our own data: their schemas describe them, and tests compare the two.
   server.setSerializerCompiler(() => JSON.stringify);

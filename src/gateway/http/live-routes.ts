@@ -25,6 +25,8 @@ const MESSAGE_BYTES_MAX = 256 * 1024;
 /** A client that is gone without a word is noticed after two of these. */
 const PING_MS = 20_000;
 const LIST_MAX = 100;
+/** Bytes that a client leaves unread before the next error ends it. */
+const ERRORS_UNSENT_MAX = 64 * 1024;
 /** Of RFC 6455. */
 const POLICY_VIOLATION = 1008;
 const TRY_AGAIN_LATER = 1013;
@@ -110,6 +112,12 @@ function serveSocket(
   };
   let isAlive = true;
   socket.on('message', (data, isBinary) => {
+    // Finding a place in the tail costs as much as a question, so it is paid for as one.
+    const verdict = caller.budget.take();
+    if (verdict.kind !== 'granted') {
+      return sendError(socket, 'rate_limit', 'the requests of the key are used up for now');
+    }
+    verdict.release();
     const message = isBinary ? undefined : parseMessage(String(data));
     if (message === undefined) {
       const detail = 'a message must be {"type":"subscribe", …} or {"type":"unsubscribe"}';
@@ -128,13 +136,13 @@ function serveSocket(
     socket.ping();
   });
   socket.on('error', () => socket.terminate());
+  // A client without a subscription has no place in the hub, so its key is watched here.
+  const onKeyEnded = () => socket.close(POLICY_VIOLATION, 'the key ended');
+  caller.ended.addEventListener('abort', onKeyEnded, { once: true });
   socket.on('close', () => {
     stopPings();
     subscription?.end();
-  });
-  // A client without a subscription has no place in the hub, so its key is watched here.
-  caller.ended.addEventListener('abort', () => socket.close(POLICY_VIOLATION, 'the key ended'), {
-    once: true,
+    caller.ended.removeEventListener('abort', onKeyEnded);
   });
   subscribe(query);
 }
@@ -155,7 +163,8 @@ function serveEvents(
     get unsentBytes() {
       return raw.writableLength;
     },
-    close: () => raw.end(),
+    // An end that waits for a client that does not read would wait for ever.
+    close: () => void (raw.writableLength > 0 ? raw.destroy() : raw.end()),
   };
   if (live.isFull) {
     live.totals.refused += 1;
@@ -204,5 +213,7 @@ function parseMessage(text: string): z.infer<typeof messageSchema> | undefined {
 }
 
 function sendError(socket: WebSocket, code: string, detail: string): void {
-  socket.send(JSON.stringify({ type: 'error', code, detail }));
+  // Who sends nonsense and reads no answers would fill the memory with them.
+  if (socket.bufferedAmount > ERRORS_UNSENT_MAX) socket.terminate();
+  else socket.send(JSON.stringify({ type: 'error', code, detail }));
 }

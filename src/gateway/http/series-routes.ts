@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { metricsMeant } from '../../domain/quantities.ts';
 import { sees } from '../access/roles.ts';
 import { gpuIdOf } from '../fleet/fleet.ts';
-import { seriesKey, type Slot } from '../fleet/series-slots.ts';
+import type { Slot } from '../fleet/series-slots.ts';
 import type { SortKey } from '../query/sort-key.ts';
 import { callerOf } from './access-plugin.ts';
 import { answerSchema, sendRows } from './answer.ts';
@@ -76,8 +76,8 @@ function slotsOf({ fleet }: Services, nodes: readonly string[]): Iterable<Slot> 
     : nodes.flatMap((node) => [...fleet.series.of(node)]);
 }
 
-function keyOf({ nodeId, series }: Slot): SortKey {
-  return [series.name, nodeId, seriesKey(series)];
+function keyOf({ nodeId, series, key }: Slot): SortKey {
+  return [series.name, nodeId, key];
 }
 
 function describeSlot(slot: Slot, nowMs: number): z.infer<typeof seriesSchema> {

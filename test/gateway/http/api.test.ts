@@ -1,6 +1,7 @@
 /**
  * The paths of the API over real HTTP.
  */
+import { getEventListeners } from 'node:events';
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
@@ -303,6 +304,27 @@ describe('live', () => {
     client.socket.send('x'.repeat(300_000));
     await eventually('the end', () => client.socket.readyState === client.socket.CLOSED);
     await eventually('nobody is left', () => bed.live.size === 0);
+  });
+
+  it('a WebSocket that sends nonsense and reads no answers is ended', async () => {
+    const client = connect();
+    expect(await client.opened).toBe(true);
+    client.socket.pause();
+    for (let i = 0; i < 100_000; i += 1) client.socket.send('nonsense');
+    await eventually('nobody is left', () => bed.live.size === 0);
+    client.socket.terminate();
+  });
+
+  it('a WebSocket that is gone leaves nothing behind', async () => {
+    const head = { method: 'GET', headers: {}, hasBody: false };
+    const local = bed.access.admit(head, undefined, { role: 'reader' });
+    if ('kind' in local) throw new Error('the caller of this host is refused');
+    for (let i = 0; i < 3; i += 1) {
+      const client = connect();
+      expect(await client.opened).toBe(true);
+      client.socket.terminate();
+    }
+    await eventually('nobody listens', () => getEventListeners(local.ended, 'abort').length === 0);
   });
 
   it('a WebSocket of a foreign page gets nothing', async () => {

@@ -95,7 +95,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'collector/writers',
   ],
   'gateway/access': BASE,
-  'gateway/fleet': [...BASE, 'gateway/access'],
+  'gateway/fleet': [...BASE, 'feed', 'gateway/access'],
   'gateway/tail': BASE,
   'gateway/live': [...BASE, 'gateway/access', 'gateway/tail'],
   gateway: [
